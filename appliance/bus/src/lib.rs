@@ -1,0 +1,1 @@
+//! The peer-to-peer D-Bus between init, engine, agent and console.

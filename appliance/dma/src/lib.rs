@@ -1,0 +1,1 @@
+//! Hugepage arenas and the memory that a device may write.

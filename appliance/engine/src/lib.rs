@@ -1,0 +1,1 @@
+//! Composition: cores, drives, pools, target; executes control messages.

@@ -1,0 +1,1 @@
+//! Desired state to engine primitives: the gRPC server.

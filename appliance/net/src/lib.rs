@@ -1,0 +1,1 @@
+//! io_uring sockets: accept, placed receive, vectored send.

@@ -1,0 +1,1 @@
+//! The user-space NVMe PCIe driver, polled, over two small traits.

@@ -1,0 +1,1 @@
+//! A model NVMe controller with fault hooks: the driver's test partner.

@@ -1,0 +1,1 @@
+//! Subsystems, controllers, namespaces, discovery: fabrics, admin and NVM commands, without IO.

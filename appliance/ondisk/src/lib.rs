@@ -1,0 +1,1 @@
+//! Every struct that reaches a disk: versioned, checksummed, with golden dumps.

@@ -1,0 +1,1 @@
+//! Drives joined to a pool: space, thick volumes, the metadata record; without IO.

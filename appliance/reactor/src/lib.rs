@@ -1,0 +1,1 @@
+//! The loop of one core: adaptive polling, timers, the mailbox from the control plane.

@@ -1,0 +1,1 @@
+//! Joins the NVMe/TCP protocol and storage on a core.

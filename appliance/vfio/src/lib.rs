@@ -1,0 +1,1 @@
+//! PCI devices over VFIO: BARs, DMA mapping, interrupts, reset.

@@ -1,0 +1,1 @@
+//! Builds every bootable form from one profile.

@@ -1,0 +1,1 @@
+//! PID 1, the DHCP client and the serial console of a node.

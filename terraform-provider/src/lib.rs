@@ -1,0 +1,1 @@
+//! The Terraform provider of Ironbay.

@@ -1,0 +1,44 @@
+# Thin: each target calls cargo or a script. `make help` lists them.
+SHELL := /bin/bash
+.SHELLFLAGS := -euo pipefail -c
+COUNT ?= 1
+SEED ?= 1
+OUT ?= out/pxe
+
+.PHONY: help setup check unit image demo test first-light console clean
+
+help: ## show this list
+	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*## /\t/' | expand -t 14
+
+setup: ## install what is missing (Debian packages; says what and why)
+	scripts/setup.sh
+
+check: ## format, lints, rules of the house
+	cargo fmt --all -- --check
+	cargo clippy --workspace --all-targets --locked -- -D warnings
+	cargo test --locked -p tidy
+
+binaries: ## the release binaries that the image, the lab and the provider tests use
+	scripts/binaries.sh
+
+unit: binaries ## tests that need no emulated machine
+	IRONBAYD_BIN=$$(scripts/binaries.sh --print ironbayd) cargo test --locked --workspace --exclude tidy
+
+image: setup ## the PXE kit: kernel, initramfs, iPXE script, checksums
+	cargo run --release --locked -p image -- pxe --out $(OUT)
+
+demo: setup ## PXE boot, terraform apply, a host writes and reads it back (KEEP=1 leaves it running)
+	cargo run --release --locked -p hwtests -- demo $(if $(KEEP),--keep)
+
+first-light: setup ## the first_light scenario (COUNT=10 SEED=1)
+	cargo run --release --locked -p hwtests -- run first_light --count $(COUNT) --seed $(SEED)
+
+console: setup ## the serial console scenario
+	cargo run --release --locked -p hwtests -- run console
+
+test: setup check unit ## everything: checks, tests, the image built twice, the scenarios
+	cargo run --release --locked -p hwtests -- run reproducible first_light console --seed $(SEED)
+
+clean: ## remove what was built
+	cargo clean
+	rm -rf out

@@ -1,0 +1,67 @@
+//! What an engine is started with, and what it reports on its own.
+
+use crate::{DriveSpec, Mode};
+use core::fmt;
+use std::net::SocketAddr;
+
+/// Something that happened without being asked for.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Event {
+    /// A short word for machines: `drive-failed`, `pool-imported`, `host-connected`, `host-disconnected`.
+    pub kind: String,
+    /// The object, as in errors: `drive/S0`, `pool/tank`.
+    pub object: String,
+    /// A sentence for people.
+    pub text: String,
+}
+
+/// Receives events on the core's thread: it must not block.
+pub type EventSink = Box<dyn FnMut(Event) + Send>;
+
+/// What an engine is started with.
+pub struct EngineConfig {
+    /// Drives to open.
+    pub drives: Vec<DriveSpec>,
+    /// Addresses for NVMe/TCP; port 0 chooses a free one.
+    pub listen: Vec<SocketAddr>,
+    /// Addresses for discovery only.
+    pub discovery: Vec<SocketAddr>,
+    /// Memory for IO buffers and device queues, in bytes.
+    pub arena_bytes: usize,
+    /// Ask for huge pages; ordinary pages are used where there are none.
+    pub hugepages: bool,
+    /// How eagerly the core polls.
+    pub mode: Mode,
+    /// Shown as the version of the software.
+    pub version: String,
+    /// Where events go; `None` drops them.
+    pub events: Option<EventSink>,
+}
+
+impl Default for EngineConfig {
+    /// No drives, no addresses, 64 MiB of ordinary pages, balanced polling.
+    fn default() -> Self {
+        Self {
+            drives: Vec::new(),
+            listen: Vec::new(),
+            discovery: Vec::new(),
+            arena_bytes: 64 << 20,
+            hugepages: false,
+            mode: Mode::Balanced,
+            version: env!("CARGO_PKG_VERSION").to_owned(),
+            events: None,
+        }
+    }
+}
+
+impl fmt::Debug for EngineConfig {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("EngineConfig")
+            .field("drives", &self.drives)
+            .field("listen", &self.listen)
+            .field("discovery", &self.discovery)
+            .field("arena_bytes", &self.arena_bytes)
+            .field("mode", &self.mode)
+            .finish_non_exhaustive()
+    }
+}

@@ -1,0 +1,194 @@
+//! The arena: gives out slots and queue memory, takes slots back.
+//!
+//! Invariants
+//! - `free` of a class holds exactly the slots that no [`DmaBuf`] owns; its vector never grows past its first capacity.
+//! - Slots go out last in, first out: the one used last is the one most likely still in a cache.
+
+use crate::buf::DmaBuf;
+use crate::carve::{CLASSES, Layout};
+use crate::limits::{BUFFER_BYTES_MAX, QUEUE_ALIGN};
+use crate::mapping::{ArenaError, Mapping, Pages};
+use crate::queue::DmaQueue;
+use core::cell::{Cell, RefCell};
+use core::sync::atomic::{AtomicU64, Ordering};
+use std::io;
+use std::os::fd::{AsFd, BorrowedFd};
+use std::rc::Rc;
+
+/// How to make an arena.
+#[derive(Clone, Copy, Debug)]
+pub struct ArenaConfig {
+    /// Its size, rounded up to 2 MiB and brought into the bounds of [`crate::limits`].
+    pub bytes: usize,
+    /// Use hugepages where there are enough of them, else normal pages.
+    pub hugepages: bool,
+}
+
+/// Names an arena within this process. Never reused.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub struct ArenaId(u64);
+
+/// A piece of address space that a device has to be able to reach.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Region {
+    /// Where it starts in this process.
+    pub address: usize,
+    /// Offset of its first byte in the arena.
+    pub offset: usize,
+    /// Its bytes; a multiple of a page.
+    pub len: usize,
+}
+
+/// How much of one class is in use.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Usage {
+    /// Bytes of one slot.
+    pub slot_bytes: usize,
+    /// All slots of the class.
+    pub slots: u32,
+    /// Those that nobody owns.
+    pub free: u32,
+}
+
+/// A handle to an arena; clones are the same arena. The memory lives until the last handle, buffer and queue is gone.
+#[derive(Clone, Debug)]
+pub struct Arena {
+    core: Rc<Core>,
+}
+
+/// What handles, buffers and queues share.
+#[derive(Debug)]
+pub(crate) struct Core {
+    pub(crate) id: ArenaId,
+    pub(crate) mapping: Mapping,
+    layout: Layout,
+    /// Offsets of free slots in units of the class's slot, per class.
+    free: [RefCell<Vec<u32>>; CLASSES.len()],
+    /// Bytes of the queue area given out.
+    queue_used: Cell<usize>,
+}
+
+impl Arena {
+    /// Maps and divides the memory. Takes a while for large arenas: every page is touched.
+    ///
+    /// # Errors
+    /// If the machine does not have the memory.
+    pub fn new(config: ArenaConfig) -> Result<Self, ArenaError> {
+        static NEXT: AtomicU64 = AtomicU64::new(1);
+        let layout = Layout::of(config.bytes);
+        let mapping = Mapping::new(layout.bytes, config.hugepages)?;
+        // Reversed, so that the first slots go out first.
+        let free = layout.classes.map(|class| RefCell::new((0..class.count).rev().collect()));
+        let id = ArenaId(NEXT.fetch_add(1, Ordering::Relaxed));
+        Ok(Self { core: Rc::new(Core { id, mapping, layout, free, queue_used: Cell::new(0) }) })
+    }
+
+    /// A buffer of exactly `len` bytes, at a page boundary, from the smallest class that has a slot left; `None` if
+    /// nobody has given one back yet. Its contents are those of its last use.
+    ///
+    /// # Panics
+    /// If `len` is zero or more than [`BUFFER_BYTES_MAX`]: such a buffer would never become free, so waiting for it is
+    /// a fault of the caller.
+    #[must_use]
+    pub fn alloc(&self, len: usize) -> Option<DmaBuf> {
+        assert!(len > 0 && len <= BUFFER_BYTES_MAX, "a buffer of {len} bytes is never available");
+        let smallest = CLASSES.iter().position(|slot| len <= *slot)?;
+        let (class, slot) = (smallest..CLASSES.len())
+            .find_map(|class| Some((class, self.core.free[class].borrow_mut().pop()?)))?;
+        Some(DmaBuf::new(Rc::clone(&self.core), class, slot, len))
+    }
+
+    /// As [`Arena::alloc`], filled with zeroes.
+    ///
+    /// # Panics
+    /// As [`Arena::alloc`].
+    #[must_use]
+    pub fn alloc_zeroed(&self, len: usize) -> Option<DmaBuf> {
+        let mut buf = self.alloc(len)?;
+        buf.as_mut().fill(0);
+        Some(buf)
+    }
+
+    /// Zeroed memory for queues, at a page boundary, rounded up to whole pages; `None` if the queue area is used up.
+    /// It is never taken back (see the crate header).
+    ///
+    /// # Panics
+    /// If `bytes` is zero.
+    #[must_use]
+    pub fn alloc_queue(&self, bytes: usize) -> Option<DmaQueue> {
+        assert!(bytes > 0, "queue memory without bytes");
+        let len = bytes.checked_next_multiple_of(QUEUE_ALIGN)?;
+        let offset = self.core.queue_used.get();
+        let end = offset.checked_add(len).filter(|end| *end <= self.core.layout.queue_bytes)?;
+        self.core.queue_used.set(end);
+        Some(DmaQueue::new(Rc::clone(&self.core), offset, len))
+    }
+
+    /// Which arena this is; equal to [`DmaBuf::arena_id`] of its buffers.
+    #[must_use]
+    pub fn id(&self) -> ArenaId {
+        self.core.id
+    }
+
+    /// The address of the first byte in this process.
+    #[must_use]
+    pub fn base(&self) -> usize {
+        self.core.mapping.base().as_ptr().addr()
+    }
+
+    /// All bytes of the arena.
+    #[must_use]
+    #[expect(clippy::len_without_is_empty, reason = "an arena is never empty")]
+    pub fn len(&self) -> usize {
+        self.core.mapping.len()
+    }
+
+    /// The memfd behind the arena.
+    #[must_use]
+    pub fn fd(&self) -> BorrowedFd<'_> {
+        self.core.mapping.fd().as_fd()
+    }
+
+    /// What has to be mapped for devices: one region, whatever the size.
+    #[must_use]
+    pub fn regions(&self) -> Vec<Region> {
+        vec![Region { address: self.base(), offset: 0, len: self.len() }]
+    }
+
+    /// Which pages back the memory.
+    #[must_use]
+    pub fn pages(&self) -> Pages {
+        self.core.mapping.pages()
+    }
+
+    /// Why hugepages were asked for and normal pages are used.
+    #[must_use]
+    pub fn hugepages_refused(&self) -> Option<io::Error> {
+        self.core.mapping.refused().map(io::Error::from)
+    }
+
+    /// Slots in use, smallest class first.
+    #[must_use]
+    pub fn usage(&self) -> [Usage; CLASSES.len()] {
+        core::array::from_fn(|class| Usage {
+            slot_bytes: self.core.layout.classes[class].slot_bytes,
+            slots: self.core.layout.classes[class].count,
+            free: u32::try_from(self.core.free[class].borrow().len()).expect("slots are counted in 32 bits"),
+        })
+    }
+}
+
+impl Core {
+    /// The offset of a slot in the arena.
+    pub(crate) fn slot_offset(&self, class: usize, slot: u32) -> usize {
+        assert!(slot < self.layout.classes[class].count, "a slot of its class");
+        self.layout.classes[class].slot(slot)
+    }
+
+    /// Takes a slot back.
+    pub(crate) fn give_back(&self, class: usize, slot: u32) {
+        let mut free = self.free[class].borrow_mut();
+        assert!(free.len() < self.layout.classes[class].count as usize, "more slots than there are");
+        free.push(slot);
+    }
+}

@@ -1,0 +1,89 @@
+//! A slot of an arena as a buffer: unique, writable, returned to its arena on drop.
+
+use crate::arena::{ArenaId, Core};
+use crate::limits::BUFFER_BYTES_MAX;
+use block::IoBuf;
+use core::fmt;
+use core::ptr::NonNull;
+use core::slice;
+use std::rc::Rc;
+
+/// Memory for the payload of one transfer. Starts at a page boundary; a slot is contiguous for a device, too.
+///
+/// Not `Send`: it goes back to the free list of its arena's thread.
+pub struct DmaBuf {
+    core: Rc<Core>,
+    base: NonNull<u8>,
+    /// At most [`BUFFER_BYTES_MAX`], so 32 bits keep the handle small.
+    len: u32,
+    slot: u32,
+    class: u8,
+}
+
+impl DmaBuf {
+    /// Takes over a slot that is in no free list.
+    pub(crate) fn new(core: Rc<Core>, class: usize, slot: u32, len: usize) -> Self {
+        assert!(len <= BUFFER_BYTES_MAX, "buffer no longer than the largest slot");
+        let base = core.mapping.at(core.slot_offset(class, slot), len);
+        let len = u32::try_from(len).expect("a buffer is at most 128 KiB");
+        let class = u8::try_from(class).expect("three classes");
+        Self { core, base, len, slot, class }
+    }
+
+    /// Its bytes, exactly as asked for.
+    #[must_use]
+    #[expect(clippy::len_without_is_empty, reason = "a buffer is never empty")]
+    pub fn len(&self) -> usize {
+        self.len as usize
+    }
+
+    /// The offset of its first byte in the arena. A device sees it at the address of the arena plus this.
+    #[must_use]
+    pub fn offset(&self) -> usize {
+        self.core.slot_offset(usize::from(self.class), self.slot)
+    }
+
+    /// The arena that it belongs to.
+    #[must_use]
+    pub fn arena_id(&self) -> ArenaId {
+        self.core.id
+    }
+
+    /// The address of its first byte, for handing the buffer to the kernel. Whoever uses it keeps the buffer until the
+    /// kernel is done.
+    #[must_use]
+    pub fn as_mut_ptr(&mut self) -> *mut u8 {
+        self.base.as_ptr()
+    }
+}
+
+impl AsRef<[u8]> for DmaBuf {
+    fn as_ref(&self) -> &[u8] {
+        // SAFETY: the slot is inside the mapping (checked in `new`), which `core` keeps alive; it was zeroed by the
+        // kernel when mapped, so it is initialised. The slot belongs to this buffer alone, and a device that writes it
+        // owns the buffer (crate header), so it does not change below this reference.
+        unsafe { slice::from_raw_parts(self.base.as_ptr(), self.len as usize) }
+    }
+}
+
+impl AsMut<[u8]> for DmaBuf {
+    fn as_mut(&mut self) -> &mut [u8] {
+        // SAFETY: as in `as_ref`; `&mut self` makes this the only reference.
+        unsafe { slice::from_raw_parts_mut(self.base.as_ptr(), self.len as usize) }
+    }
+}
+
+impl IoBuf for DmaBuf {}
+
+impl Drop for DmaBuf {
+    fn drop(&mut self) {
+        self.core.give_back(usize::from(self.class), self.slot);
+    }
+}
+
+/// Where and how long; never the contents, which belong to a host.
+impl fmt::Debug for DmaBuf {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "DmaBuf({} bytes at {:#x})", self.len, self.offset())
+    }
+}

@@ -1,0 +1,144 @@
+//! Slots do not overlap, come back, and run out; queue memory is words; both fall back to normal pages.
+
+use crate::carve::Layout;
+use crate::{Arena, ArenaConfig, Pages, limits};
+use block::IoBuf;
+use std::collections::BTreeMap;
+
+fn arena() -> Arena {
+    Arena::new(ArenaConfig { bytes: limits::ARENA_BYTES_MIN, hugepages: false }).expect("2 MiB of memory")
+}
+
+/// Goal: whatever the size, areas are in order, aligned to their slots, and nothing lies outside the arena.
+#[test]
+fn areas_never_overlap() {
+    for bytes in [0, 1, 2 << 20, (2 << 20) + 1, 64 << 20, 1 << 30, 3 << 38, usize::MAX] {
+        let layout = Layout::of(bytes);
+        let [small, medium, large] = layout.classes;
+        assert_eq!(large.start, layout.queue_bytes);
+        assert_eq!(medium.start, large.end());
+        assert_eq!(small.start, medium.end());
+        assert!(small.end() <= layout.bytes && layout.bytes - small.end() < small.slot_bytes);
+        for class in layout.classes {
+            assert!(class.count > 0 && class.start.is_multiple_of(class.slot_bytes), "{bytes}: {class:?}");
+        }
+    }
+}
+
+/// Goal: no byte of the arena belongs to two buffers. Method: take every slot of every class and the queue memory,
+/// compare the ranges, and check that each buffer keeps what was written to it.
+#[test]
+fn buffers_never_alias() {
+    let arena = arena();
+    let mut ranges = BTreeMap::new();
+    let mut buffers = Vec::new();
+    while let Some(queue) = arena.alloc_queue(4096) {
+        ranges.insert(queue.offset(), queue.len());
+    }
+    for len in [limits::SLOT_LARGE, limits::SLOT_MEDIUM, limits::SLOT_SMALL] {
+        while let Some(mut buf) = arena.alloc(len) {
+            assert_eq!(buf.len(), len);
+            assert_eq!(ranges.insert(buf.offset(), buf.len()), None);
+            let mark = u8::try_from(buffers.len() % 251).expect("less than 251");
+            buf.as_mut().fill(mark);
+            buffers.push((mark, buf));
+        }
+    }
+    let mut end = 0;
+    for (start, len) in ranges {
+        assert!(start >= end, "{start:#x} lies inside its predecessor");
+        end = start + len;
+    }
+    assert!(end <= arena.len());
+    for (mark, buf) in &buffers {
+        assert!(buf.as_ref().iter().all(|byte| byte == mark));
+    }
+}
+
+/// Goal: an exhausted arena says so, borrows from larger classes first, and recovers when buffers are dropped.
+#[test]
+fn exhaustion_borrows_larger_slots_and_recovers() {
+    let arena = arena();
+    let all: u32 = arena.usage().iter().map(|class| class.slots).sum();
+    let mut held: Vec<_> = std::iter::from_fn(|| arena.alloc(1)).collect();
+    assert_eq!(held.len(), all as usize);
+    assert!(arena.alloc(4096).is_none());
+    assert!(arena.usage().iter().all(|class| class.free == 0));
+    let last = held.pop().expect("held");
+    let offset = last.offset();
+    drop(last);
+    let again = arena.alloc(limits::BUFFER_BYTES_MAX).expect("the slot dropped last was a large one");
+    assert_eq!(again.offset(), offset);
+    drop(again);
+    drop(held);
+    assert!(arena.usage().iter().all(|class| class.free == class.slots));
+}
+
+/// Goal: stale data is there without, and gone with, a request for zeroes; and the length is the one asked for.
+#[test]
+fn zeroed_buffers_are_zero() {
+    let arena = arena();
+    let mut buf = arena.alloc(5000).expect("free");
+    assert_eq!(buf.as_ref().len(), 5000);
+    buf.as_mut().fill(7);
+    drop(buf);
+    let stale = arena.alloc(5000).expect("free");
+    assert!(stale.as_ref().iter().all(|byte| *byte == 7), "slots go out last in, first out");
+    drop(stale);
+    let zeroed = arena.alloc_zeroed(5000).expect("free");
+    assert!(zeroed.as_ref().iter().all(|byte| *byte == 0));
+}
+
+/// Goal: a length that never becomes available stops the caller instead of letting it wait for ever.
+#[test]
+#[should_panic(expected = "never available")]
+fn a_buffer_over_the_largest_slot_is_a_fault() {
+    let _ = arena().alloc(limits::BUFFER_BYTES_MAX + 1);
+}
+
+/// Goal: buffers and queues keep the memory alive after the last handle to the arena is gone.
+#[test]
+fn memory_outlives_the_handle() {
+    let arena = arena();
+    let id = arena.id();
+    let (mut buf, queue) = (arena.alloc(4096).expect("free"), arena.alloc_queue(1).expect("free"));
+    drop(arena);
+    buf.as_mut().fill(9);
+    queue.store_u64(8, 0x0102_0304_0506_0708);
+    assert_eq!((buf.as_ref()[4095], queue.load_u32(8), queue.load_u32(12)), (9, 0x0506_0708, 0x0102_0304));
+    assert_eq!((buf.arena_id(), queue.arena_id()), (id, id));
+}
+
+/// Goal: an entry is stored byte for byte where it belongs, and nowhere else.
+#[test]
+fn entries_are_copied_in_place() {
+    let queue = arena().alloc_queue(4096).expect("free");
+    let entry: [u8; 64] = core::array::from_fn(|i| u8::try_from(i + 1).expect("small"));
+    queue.store_entry(64, &entry);
+    let words: Vec<u64> = (0..192).step_by(8).map(|at| queue.load_u64(at)).collect();
+    assert!(words[..8].iter().chain(&words[16..]).all(|word| *word == 0));
+    let bytes: Vec<u8> = words[8..16].iter().flat_map(|word| word.to_le_bytes()).collect();
+    assert_eq!(bytes, entry);
+}
+
+/// Goal: a word outside the memory, or across its grain, is refused.
+#[test]
+#[should_panic(expected = "aligned word inside")]
+fn words_outside_are_refused() {
+    let queue = arena().alloc_queue(4096).expect("free");
+    let _ = queue.load_u32(4096);
+}
+
+/// Goal: without enough hugepages an arena still works and says why; with them it says so.
+#[test]
+fn hugepages_are_optional() {
+    let arena = Arena::new(ArenaConfig { bytes: 4 << 20, hugepages: true }).expect("memory");
+    match arena.pages() {
+        Pages::Huge2MiB => assert!(arena.hugepages_refused().is_none()),
+        Pages::Normal => assert!(arena.hugepages_refused().is_some()),
+    }
+    assert!(arena.base().is_multiple_of(4096));
+    assert_eq!(arena.regions().iter().map(|region| region.len).sum::<usize>(), 4 << 20);
+    let buf: Box<dyn IoBuf> = Box::new(arena.alloc(4096).expect("free"));
+    assert_eq!(buf.as_ref().as_ref().len(), 4096);
+}

@@ -1,0 +1,237 @@
+//! `org.ironbay.Engine1`: the primitives of an engine, served by `ironbayd`, called by manager, console and init.
+//!
+//! Each [`Request`] is a method of the same name; its answer is the content of the matching [`Reply`].
+
+use crate::limits::{CALL_TIMEOUT, CHANGE_TIMEOUT};
+use crate::link::{Link, Peer};
+use crate::refusal::Refusal;
+use crate::wire;
+use control::{
+    ControlError, CreatePool, CreateVolume, DeletePool, DeleteVolume, DriveStatus, EngineStatus, ErrorKind,
+    PoolStatus, Reply, Request, ResizeVolume, SessionStatus, VolumeStatus,
+};
+use std::fmt;
+use std::path::PathBuf;
+use std::pin::Pin;
+use std::sync::Arc;
+use zbus::Connection;
+use zbus::connection::Builder;
+
+/// The object that carries the interface.
+pub const ENGINE_PATH: &str = "/org/ironbay/engine";
+
+static ENGINE: Peer = Peer {
+    object: ENGINE_PATH,
+    interface: "org.ironbay.Engine1",
+    name: "the engine",
+    remedy: "wait until the engine has started and try again; the console's page of services says why it is down",
+};
+
+/// What a call of the engine gives.
+pub type Answer = Pin<Box<dyn Future<Output = Result<Reply, ControlError>> + Send>>;
+
+/// Whoever executes requests.
+pub trait EngineService: Send + Sync + 'static {
+    /// Executes one request. Called for many at the same time.
+    fn call(&self, request: Request) -> Answer;
+}
+
+/// Publishes `org.ironbay.Engine1` on a connection that is being built; for [`crate::serve`].
+pub fn publish_engine(builder: Builder<'static>, service: Arc<dyn EngineService>) -> Builder<'static> {
+    builder.serve_at(ENGINE_PATH, Engine1 { service })
+}
+
+struct Engine1 {
+    service: Arc<dyn EngineService>,
+}
+
+impl fmt::Debug for Engine1 {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Engine1").finish_non_exhaustive()
+    }
+}
+
+fn other_answer() -> Refusal {
+    Refusal(ControlError::new(ErrorKind::Internal, "the engine gave an answer to another question"))
+}
+
+impl Engine1 {
+    async fn pool(&self, request: Request) -> Result<wire::Pool, Refusal> {
+        let Reply::Pools(pools) = self.service.call(request).await? else { return Err(other_answer()) };
+        pools.into_iter().next().map(wire::Pool).ok_or_else(other_answer)
+    }
+
+    async fn volume(&self, request: Request) -> Result<wire::Volume, Refusal> {
+        let Reply::Volumes(volumes) = self.service.call(request).await? else { return Err(other_answer()) };
+        volumes.into_iter().next().map(wire::Volume).ok_or_else(other_answer)
+    }
+
+    async fn done(&self, request: Request) -> Result<(), Refusal> {
+        let Reply::Done = self.service.call(request).await? else { return Err(other_answer()) };
+        Ok(())
+    }
+}
+
+#[zbus::interface(name = "org.ironbay.Engine1")]
+impl Engine1 {
+    async fn get_status(&self) -> Result<EngineStatus, Refusal> {
+        let Reply::Engine(status) = self.service.call(Request::GetStatus).await? else {
+            return Err(other_answer());
+        };
+        Ok(status)
+    }
+
+    async fn list_drives(&self) -> Result<Vec<wire::Drive>, Refusal> {
+        let Reply::Drives(drives) = self.service.call(Request::ListDrives).await? else {
+            return Err(other_answer());
+        };
+        Ok(drives.into_iter().map(wire::Drive).collect())
+    }
+
+    async fn list_pools(&self) -> Result<Vec<wire::Pool>, Refusal> {
+        let Reply::Pools(pools) = self.service.call(Request::ListPools).await? else {
+            return Err(other_answer());
+        };
+        Ok(pools.into_iter().map(wire::Pool).collect())
+    }
+
+    async fn list_volumes(&self) -> Result<Vec<wire::Volume>, Refusal> {
+        let Reply::Volumes(volumes) = self.service.call(Request::ListVolumes).await? else {
+            return Err(other_answer());
+        };
+        Ok(volumes.into_iter().map(wire::Volume).collect())
+    }
+
+    async fn list_sessions(&self) -> Result<Vec<SessionStatus>, Refusal> {
+        let Reply::Sessions(sessions) = self.service.call(Request::ListSessions).await? else {
+            return Err(other_answer());
+        };
+        Ok(sessions)
+    }
+
+    async fn create_pool(&self, create: CreatePool) -> Result<wire::Pool, Refusal> {
+        self.pool(Request::CreatePool(create)).await
+    }
+
+    async fn delete_pool(&self, delete: DeletePool) -> Result<(), Refusal> {
+        self.done(Request::DeletePool(delete)).await
+    }
+
+    async fn create_volume(&self, create: CreateVolume) -> Result<wire::Volume, Refusal> {
+        self.volume(Request::CreateVolume(create)).await
+    }
+
+    async fn resize_volume(&self, resize: ResizeVolume) -> Result<wire::Volume, Refusal> {
+        self.volume(Request::ResizeVolume(resize)).await
+    }
+
+    async fn delete_volume(&self, delete: DeleteVolume) -> Result<(), Refusal> {
+        self.done(Request::DeleteVolume(delete)).await
+    }
+}
+
+/// Calls an engine over the bus. May be shared; calls run beside one another.
+#[derive(Debug)]
+pub struct EngineClient {
+    link: Link,
+}
+
+impl EngineClient {
+    /// The engine whose socket is at `path`: connects with the first call, and again after the engine went away.
+    #[must_use]
+    pub fn at(path: impl Into<PathBuf>) -> Self {
+        Self { link: Link::at(&ENGINE, path.into()) }
+    }
+
+    /// The engine at the other end of a connection (`connect_stream`).
+    #[must_use]
+    pub fn over(connection: Connection) -> Self {
+        Self { link: Link::over(&ENGINE, connection) }
+    }
+
+    /// The engine as a whole.
+    ///
+    /// # Errors
+    /// The engine's own error, or `Unavailable` with a remedy; so for all methods here.
+    pub async fn status(&self) -> Result<EngineStatus, ControlError> {
+        self.link.call("GetStatus", &(), CALL_TIMEOUT).await
+    }
+
+    /// All drives.
+    ///
+    /// # Errors
+    /// As [`Self::status`].
+    pub async fn drives(&self) -> Result<Vec<DriveStatus>, ControlError> {
+        let drives: Vec<wire::Drive> = self.link.call("ListDrives", &(), CALL_TIMEOUT).await?;
+        Ok(drives.into_iter().map(|w| w.0).collect())
+    }
+
+    /// All pools.
+    ///
+    /// # Errors
+    /// As [`Self::status`].
+    pub async fn pools(&self) -> Result<Vec<PoolStatus>, ControlError> {
+        let pools: Vec<wire::Pool> = self.link.call("ListPools", &(), CALL_TIMEOUT).await?;
+        Ok(pools.into_iter().map(|w| w.0).collect())
+    }
+
+    /// All volumes.
+    ///
+    /// # Errors
+    /// As [`Self::status`].
+    pub async fn volumes(&self) -> Result<Vec<VolumeStatus>, ControlError> {
+        let volumes: Vec<wire::Volume> = self.link.call("ListVolumes", &(), CALL_TIMEOUT).await?;
+        Ok(volumes.into_iter().map(|w| w.0).collect())
+    }
+
+    /// All connected controllers.
+    ///
+    /// # Errors
+    /// As [`Self::status`].
+    pub async fn sessions(&self) -> Result<Vec<SessionStatus>, ControlError> {
+        self.link.call("ListSessions", &(), CALL_TIMEOUT).await
+    }
+
+    /// Makes a pool.
+    ///
+    /// # Errors
+    /// As [`Self::status`]. After `Unavailable` the change may or may not have happened: repeat it with the same UUID.
+    pub async fn create_pool(&self, create: CreatePool) -> Result<PoolStatus, ControlError> {
+        let made: wire::Pool = self.link.call("CreatePool", &(create,), CHANGE_TIMEOUT).await?;
+        Ok(made.0)
+    }
+
+    /// Removes an empty pool.
+    ///
+    /// # Errors
+    /// As [`Self::create_pool`].
+    pub async fn delete_pool(&self, delete: DeletePool) -> Result<(), ControlError> {
+        self.link.call("DeletePool", &(delete,), CHANGE_TIMEOUT).await
+    }
+
+    /// Makes a volume.
+    ///
+    /// # Errors
+    /// As [`Self::create_pool`].
+    pub async fn create_volume(&self, create: CreateVolume) -> Result<VolumeStatus, ControlError> {
+        let made: wire::Volume = self.link.call("CreateVolume", &(create,), CHANGE_TIMEOUT).await?;
+        Ok(made.0)
+    }
+
+    /// Grows a volume.
+    ///
+    /// # Errors
+    /// As [`Self::create_pool`].
+    pub async fn resize_volume(&self, resize: ResizeVolume) -> Result<VolumeStatus, ControlError> {
+        let made: wire::Volume = self.link.call("ResizeVolume", &(resize,), CHANGE_TIMEOUT).await?;
+        Ok(made.0)
+    }
+
+    /// Removes a volume.
+    ///
+    /// # Errors
+    /// As [`Self::create_pool`].
+    pub async fn delete_volume(&self, delete: DeleteVolume) -> Result<(), ControlError> {
+        self.link.call("DeleteVolume", &(delete,), CHANGE_TIMEOUT).await
+    }
+}

@@ -1,0 +1,135 @@
+//! A served object and its client over a real socket.
+
+use super::*;
+use control::{
+    ControlError, CreatePool, DriveState, DriveStatus, ErrorKind, PoolState, PoolStatus, Reply, Request,
+};
+use std::sync::Arc;
+use uuid::Uuid;
+
+struct Fake;
+
+fn full_error() -> ControlError {
+    ControlError::new(ErrorKind::ResourceExhausted, "pool \"tank\" is full")
+        .object("pool/tank")
+        .field("size_bytes")
+        .remedy("choose less")
+}
+
+fn drive() -> DriveStatus {
+    DriveStatus {
+        serial: "S0".into(),
+        path: "ram:0".into(),
+        model: "Memory".into(),
+        size_bytes: 1 << 40,
+        lba_bytes: 4096,
+        state: DriveState::Foreign,
+        detail: "GPT partition table".into(),
+        pool: Uuid::from_u128(7),
+        is_volatile: true,
+        errors: 3,
+    }
+}
+
+impl EngineService for Fake {
+    fn call(&self, request: Request) -> Answer {
+        Box::pin(async move {
+            match request {
+                Request::ListDrives => Ok(Reply::Drives(vec![drive()])),
+                Request::CreatePool(create) => Ok(Reply::Pools(vec![PoolStatus {
+                    uuid: create.uuid,
+                    name: create.name,
+                    state: PoolState::Incomplete,
+                    detail: String::new(),
+                    drive_serials: create.drive_serials,
+                    size_bytes: 1,
+                    free_bytes: 2,
+                    subsystem_nqn: "nqn".into(),
+                    revision: 3,
+                }])),
+                Request::DeletePool(_) => Ok(Reply::Done),
+                Request::GetStatus => Ok(Reply::Done),
+                Request::ListPools
+                | Request::ListVolumes
+                | Request::ListSessions
+                | Request::CreateVolume(_)
+                | Request::ResizeVolume(_)
+                | Request::DeleteVolume(_) => Err(full_error()),
+            }
+        })
+    }
+}
+
+fn serving(dir: &tempfile::TempDir) -> (std::path::PathBuf, tokio::task::JoinHandle<std::io::Result<()>>) {
+    let path = dir.path().join("run").join("engine.sock");
+    let listener = listen(&path).expect("the path is free");
+    (path, tokio::spawn(serve(listener, |builder| publish_engine(builder, Arc::new(Fake)))))
+}
+
+/// Goal: values arrive as they left, enumerations and UUIDs too, for several peers.
+#[tokio::test]
+async fn answers_arrive_unchanged() {
+    let dir = tempfile::tempdir().expect("a temporary directory");
+    let (path, _task) = serving(&dir);
+    for _ in 0..2 {
+        let client = EngineClient::at(&path);
+        assert_eq!(client.drives().await, Ok(vec![drive()]));
+        let create = CreatePool {
+            uuid: Uuid::from_u128(9),
+            name: "tank".into(),
+            drive_serials: vec!["S0".into(), "S1".into()],
+            overwrite_foreign_data: true,
+        };
+        let pool = client.create_pool(create).await.expect("the pool is made");
+        assert_eq!((pool.uuid, pool.state), (Uuid::from_u128(9), PoolState::Incomplete));
+        assert_eq!(pool.drive_serials, ["S0", "S1"]);
+        assert_eq!(client.delete_pool(control::DeletePool { uuid: Uuid::nil() }).await, Ok(()));
+    }
+}
+
+/// Goal: an error keeps every field on its way.
+#[tokio::test]
+async fn errors_arrive_unchanged() {
+    let dir = tempfile::tempdir().expect("a temporary directory");
+    let (path, _task) = serving(&dir);
+    let client = EngineClient::at(path);
+    assert_eq!(client.volumes().await, Err(full_error()));
+    // An answer of another kind is the engine's fault, and said so.
+    assert_eq!(client.status().await.expect_err("the kind is wrong").kind, ErrorKind::Internal);
+}
+
+/// Goal: a peer that is away gives an error with a remedy, and the same client works once the peer is back.
+#[tokio::test]
+async fn a_client_outlives_its_peer() {
+    let dir = tempfile::tempdir().expect("a temporary directory");
+    let client = EngineClient::at(dir.path().join("run").join("engine.sock"));
+    let away = client.drives().await.expect_err("nobody listens");
+    assert_eq!(away.kind, ErrorKind::Unavailable);
+    assert!(away.message.contains("engine.sock"), "the message names the socket: {}", away.message);
+    assert!(!away.remedy.is_empty());
+    let (_, _task) = serving(&dir);
+    assert_eq!(client.drives().await, Ok(vec![drive()]));
+}
+
+/// Goal: two ends of a socket pair in one process talk as over a path; a dropped server is noticed.
+#[tokio::test]
+async fn a_socket_pair_joins_one_process() {
+    let (ours, theirs) = std::os::unix::net::UnixStream::pair().expect("a socket pair");
+    let publish = |builder| publish_engine(builder, Arc::new(Fake));
+    let (server, client) = tokio::join!(serve_stream(ours, &publish), connect_stream(theirs));
+    let server = server.expect("the server side is set up");
+    let client = EngineClient::over(client.expect("the client side is set up"));
+    assert_eq!(client.drives().await, Ok(vec![drive()]));
+    server.close().await.expect("the server closes");
+    assert_eq!(client.drives().await.expect_err("the server is gone").kind, ErrorKind::Unavailable);
+}
+
+/// Goal: a file that is no socket is never removed.
+#[tokio::test]
+async fn listening_replaces_sockets_only() {
+    let dir = tempfile::tempdir().expect("a temporary directory");
+    let path = dir.path().join("x");
+    std::fs::write(&path, "kept").expect("written");
+    assert_eq!(listen(&path).expect_err("a file is there").kind(), std::io::ErrorKind::AlreadyExists);
+    assert_eq!(std::fs::read_to_string(&path).expect("still there"), "kept");
+}

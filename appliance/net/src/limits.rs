@@ -1,0 +1,28 @@
+//! Bounds of the sockets of one core.
+
+/// Sockets open together, listeners not counted. Guess: 64 hosts with 16 queues each. One more is closed at once.
+pub const SOCKETS_MAX: usize = 1024;
+
+/// Entries of the submission queue: half of the sockets may start something in one round before an extra system call.
+pub const SUBMISSIONS_MAX: u32 = 1024;
+
+/// Entries of the completion queue: each socket has one receive and one send; listeners and the wake-up fit besides.
+pub const COMPLETIONS_MAX: u32 = 4096;
+
+/// Pieces of memory in one send. The kernel takes 1024 (`UIO_MAXIOV`); 128 is a full round of 4 KiB reads at depth 64.
+pub const PIECES_MAX: usize = 128;
+
+/// Bytes of headers and digests in one send: 24 to 72 bytes for each of [`PIECES_MAX`] pieces.
+pub const HEADER_BYTES_MAX: usize = 16 * 1024;
+
+/// Connections that may wait to be accepted. Hosts open all their queues at once after a restart.
+pub const BACKLOG: i32 = 512;
+
+/// Rounds of [`DROP_WAIT_MS`] in which a dropped `Net` waits for its buffers before it leaks them.
+pub const DROP_ROUNDS_MAX: u32 = 50;
+
+/// Milliseconds of one such round.
+pub const DROP_WAIT_MS: u64 = 20;
+
+const _: () = assert!(COMPLETIONS_MAX as usize >= 2 * SOCKETS_MAX + 64);
+const _: () = assert!(PIECES_MAX <= 1024);

@@ -1,0 +1,81 @@
+//! Command line of the image builder.
+#![forbid(unsafe_code)]
+
+use anyhow::{Context, Result};
+use clap::{Parser, Subcommand};
+use image::{binaries, debian, kit, lock, progress};
+use std::path::PathBuf;
+
+/// Builds bootable forms of the Ironbay appliance.
+#[derive(Parser)]
+#[command(name = "image", version)]
+struct Arguments {
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Subcommand)]
+enum Command {
+    /// Build the PXE kit: kernel, initramfs, iPXE script.
+    Pxe(Pxe),
+    /// Lock the newest packaged kernel: writes image/debian.lock.
+    Lock,
+}
+
+#[derive(clap::Args)]
+struct Pxe {
+    /// Directory for the kit; created if needed.
+    #[arg(long, value_name = "DIR")]
+    out: PathBuf,
+    /// PID 1: a static program, instead of building crate `initrd`.
+    #[arg(long, value_name = "PATH")]
+    init: Option<PathBuf>,
+    /// The daemon: a static program, instead of building crate `ironbayd`.
+    #[arg(long, value_name = "PATH")]
+    ironbayd: Option<PathBuf>,
+    /// Kernel argument to add to the boot script, for example ironbay.insecure=1; may be repeated.
+    #[arg(long, value_name = "ARGUMENT")]
+    append: Vec<String>,
+    /// Fail if the locked kernel cannot be had, instead of taking the one that the mirror offers.
+    #[arg(long)]
+    locked: bool,
+}
+
+fn main() -> Result<()> {
+    let lock_path = debian::workspace().join("image/debian.lock");
+    match Arguments::parse().command {
+        Command::Pxe(pxe) => {
+            let cache = debian::cache_dir()?;
+            let binaries = binaries::provide(pxe.init, pxe.ironbayd)?;
+            let step = progress::Step::start("kernel package");
+            let fetched = lock::fetch_kernel(&lock_path, &cache, pxe.locked)?;
+            step.done(format!("{} {}", fetched.package.package, fetched.package.version));
+            let kernel = kit::unpack_kernel(&fetched)?;
+            let manifest = kit::build(&pxe.out, &fetched, &kernel, &binaries, &pxe.append)?;
+            report(&manifest, &pxe.out);
+        }
+        Command::Lock => {
+            let offered = debian::kernel()?;
+            std::fs::write(&lock_path, lock::format(std::slice::from_ref(&offered)))
+                .with_context(|| format!("cannot write {}", lock_path.display()))?;
+            println!("{}: {} {}", lock_path.display(), offered.package, offered.version);
+        }
+    }
+    Ok(())
+}
+
+fn report(manifest: &kit::Manifest, out: &std::path::Path) {
+    println!(
+        "Ironbay {} for PXE, kernel {}, in {}",
+        manifest.version,
+        manifest.kernel.release,
+        out.display()
+    );
+    for file in &manifest.files {
+        println!("  {:<14} {:>10}  {}", file.name, progress::human(file.size_bytes), file.sha256);
+    }
+    println!("  in the initramfs:");
+    for part in &manifest.parts {
+        println!("    {:<20} {:>10}", part.name, progress::human(part.size_bytes));
+    }
+}

@@ -1,0 +1,43 @@
+//! Bounds of the format, and how they fit together.
+
+use crate::layout::{DATA_LBA, Slot};
+use crate::wire::{MemberV1, RecordHeaderV1, RunV1, VolumeV1};
+use block::BLOCK_SIZE;
+
+/// Drives in one pool. A record has room for all of them; more drives make more pools.
+pub const MEMBERS_MAX: usize = 16;
+
+/// Volumes in one pool.
+pub const VOLUMES_MAX: usize = 256;
+
+/// Pieces of which all volumes of a pool consist together: 16 for each of the most volumes.
+pub const RUNS_MAX: usize = 4096;
+
+/// Characters in the name of a pool or volume: what a DNS label may have, so that names can become host names.
+pub const NAME_LEN_MAX: usize = 63;
+
+/// Characters in a serial number (NVMe base 2.0 §5.17.2.1, SN).
+pub const SERIAL_LEN_MAX: usize = 20;
+
+/// Room of one record slot. The later engine may use it for more than this version needs.
+pub const SLOT_BYTES: usize = 256 * 1024;
+
+/// The longest record.
+pub const RECORD_BYTES_MAX: usize = (size_of::<RecordHeaderV1>()
+    + MEMBERS_MAX * size_of::<MemberV1>()
+    + VOLUMES_MAX * size_of::<VolumeV1>()
+    + RUNS_MAX * size_of::<RunV1>())
+.next_multiple_of(BLOCK_SIZE);
+
+/// The longest transfer by which records and labels are read and written: the largest slot of an IO arena.
+pub const TRANSFER_BYTES_MAX: usize = 128 * 1024;
+
+const _: () = assert!(RECORD_BYTES_MAX <= SLOT_BYTES, "a record fits its slot");
+const _: () = assert!(RECORD_BYTES_MAX <= TRANSFER_BYTES_MAX, "a record fits one buffer");
+const _: () = assert!(RUNS_MAX < u16::MAX as usize, "run counts fit their field");
+const _: () = assert!(MEMBERS_MAX <= VOLUMES_MAX && VOLUMES_MAX <= RUNS_MAX, "so do the other counts");
+const _: () = {
+    let slot_blocks = (SLOT_BYTES / BLOCK_SIZE) as u64;
+    assert!(Slot::A.lba().0 + slot_blocks <= Slot::B.lba().0, "the slots are disjoint");
+    assert!(Slot::B.lba().0 + slot_blocks <= DATA_LBA.0, "the slots end before the data");
+};

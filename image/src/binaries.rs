@@ -4,13 +4,13 @@
 //!   is not installed and cannot be added, glibc with `crt-static`; the build says so.
 //! - Paths of the builder are mapped away, so two directories give the same bytes.
 
+use crate::cargo;
 use crate::debian::workspace;
 use crate::elf;
 use crate::progress::{Step, human};
-use anyhow::{Context, Result, bail, ensure};
-use serde::Deserialize;
+use anyhow::{Context, Result, ensure};
 use std::path::{Path, PathBuf};
-use std::process::{Command, Stdio};
+use std::process::Command;
 
 const MUSL: &str = "x86_64-unknown-linux-musl";
 const GNU: &str = "x86_64-unknown-linux-gnu";
@@ -31,10 +31,15 @@ pub fn provide(init: Option<PathBuf>, ironbayd: Option<PathBuf>) -> Result<Binar
     }
     let step = Step::start("programs of the node");
     let (target, how) = target()?;
-    let built = cargo_build(target)?;
+    let environment = [
+        ("CARGO_ENCODED_RUSTFLAGS", rust_flags(target)?.join("\x1f")),
+        ("CC_x86_64_unknown_linux_musl", "gcc".to_owned()),
+        ("SOURCE_DATE_EPOCH", "0".to_owned()),
+    ];
+    let built = cargo::build(&["--release", "--target", target], &["initrd", "ironbayd"], &environment)?;
     let binaries = Binaries {
-        init: init.map_or_else(|| executable(&built, "initrd"), Ok)?,
-        ironbayd: ironbayd.map_or_else(|| executable(&built, "ironbayd"), Ok)?,
+        init: init.map_or_else(|| built.executable("initrd"), Ok)?,
+        ironbayd: ironbayd.map_or_else(|| built.executable("ironbayd"), Ok)?,
     };
     let size = |path: &Path| std::fs::metadata(path).map_or(0, |m| m.len());
     step.done(format!(
@@ -86,41 +91,6 @@ fn rustc(arguments: &[&str]) -> Result<String> {
     Ok(String::from_utf8_lossy(&output.stdout).into_owned())
 }
 
-/// One line of cargo's JSON messages, as far as we read it.
-#[derive(Deserialize)]
-struct Message {
-    reason: String,
-    #[serde(default)]
-    target: Option<Target>,
-    #[serde(default)]
-    manifest_path: Option<PathBuf>,
-    #[serde(default)]
-    executable: Option<PathBuf>,
-}
-
-#[derive(Deserialize)]
-struct Target {
-    kind: Vec<String>,
-}
-
-fn cargo_build(target: &str) -> Result<Vec<Message>> {
-    let output = Command::new(std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into()))
-        .args(["build", "--release", "--locked", "--target", target, "-p", "initrd", "-p", "ironbayd"])
-        .arg("--message-format=json-render-diagnostics")
-        .current_dir(workspace())
-        .env_remove("RUSTFLAGS")
-        .env("CARGO_ENCODED_RUSTFLAGS", rust_flags(target)?.join("\x1f"))
-        .env("CC_x86_64_unknown_linux_musl", "gcc")
-        .env("SOURCE_DATE_EPOCH", "0")
-        .stdin(Stdio::null())
-        .stderr(Stdio::inherit())
-        .output()
-        .context("cannot run cargo")?;
-    ensure!(output.status.success(), "the programs of the node do not build; cargo's reason stands above");
-    let lines = String::from_utf8(output.stdout).context("cargo answered with something that is not text")?;
-    lines.lines().map(|l| serde_json::from_str(l).context("cargo answered with an odd message")).collect()
-}
-
 /// Flags that make the programs static and free of this machine's paths.
 fn rust_flags(target: &str) -> Result<Vec<String>> {
     let sysroot = rustc(&["--print", "sysroot"])?;
@@ -140,17 +110,4 @@ fn rust_flags(target: &str) -> Result<Vec<String>> {
         flags.push("-Clink-arg=-Wl,--build-id=none".to_owned());
     }
     Ok(flags)
-}
-
-/// The executable that cargo made of a package.
-fn executable(messages: &[Message], package: &str) -> Result<PathBuf> {
-    let made = messages.iter().filter(|m| m.reason == "compiler-artifact").find(|m| {
-        let is_bin = m.target.as_ref().is_some_and(|t| t.kind.iter().any(|k| k == "bin"));
-        let dir = m.manifest_path.as_deref().and_then(Path::parent).and_then(Path::file_name);
-        is_bin && dir.is_some_and(|d| d == package)
-    });
-    match made.and_then(|m| m.executable.clone()) {
-        Some(path) => Ok(path),
-        None => bail!("the crate {package} has no program yet; give one with --{package} or --init"),
-    }
 }

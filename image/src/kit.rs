@@ -25,8 +25,7 @@ pub const NODE_MODULES: &[&str] =
 
 /// Kernel arguments of every node, each for a reason.
 pub const KERNEL_ARGUMENTS: &[&str] = &[
-    "console=tty0",
-    // The last console is /dev/console: what init says goes to the serial port.
+    // Serial first: what init says must be readable where there is no screen.
     "console=ttyS0,115200",
     // Debian's kernel leaves the IOMMU off; without it a drive cannot be given to user space.
     "intel_iommu=on",

@@ -15,6 +15,7 @@
 #![forbid(unsafe_code)]
 
 pub mod binaries;
+pub mod cargo;
 pub mod cpio;
 pub mod deb;
 pub mod debian;

@@ -5,6 +5,7 @@ use anyhow::{Context, Result};
 use clap::{Parser, Subcommand};
 use image::{binaries, debian, kit, lock, progress};
 use std::path::PathBuf;
+use std::process::ExitCode;
 
 /// Builds bootable forms of the Ironbay appliance.
 #[derive(Parser)]
@@ -41,7 +42,17 @@ struct Pxe {
     locked: bool,
 }
 
-fn main() -> Result<()> {
+fn main() -> ExitCode {
+    match run() {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            eprintln!("image: {error:#}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+fn run() -> Result<()> {
     let lock_path = debian::workspace().join("image/debian.lock");
     match Arguments::parse().command {
         Command::Pxe(pxe) => {

@@ -17,7 +17,8 @@ mod config;
 mod spec;
 
 pub use config::{EngineConfig, Event, EventSink};
-pub use spec::{DriveSpec, Mode, SpecError};
+pub use reactor::Mode;
+pub use spec::{DriveSpec, SpecError};
 
 use control::{ControlError, Reply, Request};
 use std::net::SocketAddr;

@@ -1,5 +1,4 @@
-//! Drive specifications and polling modes as people write them: `vfio:0000:00:04.0`, `file:/tmp/a.img,size=1GiB`,
-//! `ram:64MiB,serial=R0`, `balanced`.
+//! Drive specifications as people write them: `vfio:0000:00:04.0`, `file:/tmp/a.img,size=1GiB`, `ram:64MiB,serial=R0`.
 //!
 //! Foreign text: parsed once, refused with a sentence that shows what would be right.
 
@@ -36,7 +35,7 @@ pub enum DriveSpec {
     },
 }
 
-/// Why a text is no drive specification or mode.
+/// Why a text is no drive specification.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("\"{text}\": {problem}")]
 pub struct SpecError {
@@ -194,40 +193,6 @@ fn serial_of_path(path: &std::path::Path) -> Option<String> {
     (!serial.is_empty()).then_some(serial)
 }
 
-/// How eagerly a core polls.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Mode {
-    /// Never sleeps.
-    Latency,
-    /// Spins for a short time after the last work, then sleeps.
-    Balanced,
-    /// Sleeps as soon as there is nothing to do.
-    Eco,
-}
-
-impl FromStr for Mode {
-    type Err = SpecError;
-
-    fn from_str(text: &str) -> Result<Self, SpecError> {
-        match text {
-            "latency" => Ok(Self::Latency),
-            "balanced" => Ok(Self::Balanced),
-            "eco" => Ok(Self::Eco),
-            _ => Err(SpecError::new(text, "a mode is latency, balanced or eco")),
-        }
-    }
-}
-
-impl fmt::Display for Mode {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(match self {
-            Self::Latency => "latency",
-            Self::Balanced => "balanced",
-            Self::Eco => "eco",
-        })
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -250,7 +215,6 @@ mod tests {
             DriveSpec::File { path: "a".into(), size_bytes: None, serial: "S0".into() }
         );
         assert_eq!(parse("ram:64MiB"), DriveSpec::Ram { size_bytes: 64 << 20, serial: "RAM0".into() });
-        assert_eq!("eco".parse::<Mode>().map(|mode| mode.to_string()), Ok("eco".to_owned()));
     }
 
     /// Goal: a wrong text is refused with what would be right.

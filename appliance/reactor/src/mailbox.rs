@@ -1,0 +1,79 @@
+//! Messages from other threads to a core.
+
+use crate::limits::MESSAGES_MAX;
+use net::Waker;
+use std::sync::mpsc::{Receiver, SyncSender, TrySendError, sync_channel};
+
+/// The core's end.
+#[derive(Debug)]
+pub struct Mailbox<M> {
+    receiver: Receiver<M>,
+    /// Taken out to see whether there is one.
+    next: Option<M>,
+    waker: Waker,
+}
+
+/// The end of other threads; clones reach the same core.
+#[derive(Debug)]
+pub struct Sender<M> {
+    sender: SyncSender<M>,
+    waker: Waker,
+}
+
+impl<M> Clone for Sender<M> {
+    fn clone(&self) -> Self {
+        Self { sender: self.sender.clone(), waker: self.waker.clone() }
+    }
+}
+
+/// A message that the core will not get.
+#[derive(Debug)]
+pub enum Refused<M> {
+    /// Too many wait already.
+    Full(M),
+    /// The core has ended.
+    Ended(M),
+}
+
+/// A mailbox for the core that `waker` wakes.
+#[must_use]
+pub fn mailbox<M: Send>(waker: Waker) -> (Sender<M>, Mailbox<M>) {
+    let (sender, receiver) = sync_channel(MESSAGES_MAX);
+    (Sender { sender, waker: waker.clone() }, Mailbox { receiver, next: None, waker })
+}
+
+impl<M> Sender<M> {
+    /// Leaves a message and wakes the core; never blocks.
+    ///
+    /// # Errors
+    /// The message, if the core is gone or does not keep up.
+    pub fn send(&self, message: M) -> Result<(), Refused<M>> {
+        match self.sender.try_send(message) {
+            Ok(()) => {
+                self.waker.wake();
+                Ok(())
+            }
+            Err(TrySendError::Full(message)) => Err(Refused::Full(message)),
+            Err(TrySendError::Disconnected(message)) => Err(Refused::Ended(message)),
+        }
+    }
+}
+
+impl<M> Mailbox<M> {
+    /// The next message.
+    pub fn take(&mut self) -> Option<M> {
+        self.next.take().or_else(|| self.receiver.try_recv().ok())
+    }
+
+    /// Whether a message waits.
+    pub fn has_message(&mut self) -> bool {
+        if self.next.is_none() {
+            self.next = self.receiver.try_recv().ok();
+        }
+        self.next.is_some()
+    }
+
+    pub(crate) fn waker(&self) -> &Waker {
+        &self.waker
+    }
+}

@@ -1,0 +1,1 @@
+//! Pairs of a host and a controller in simulated time.

@@ -1,0 +1,220 @@
+//! Changes of the volumes of a pool: create, grow, delete.
+//!
+//! ```text
+//!  zero the new extents ─▶ flush all ─▶ write record, generation + 1, to all ─▶ flush all ─▶ finish
+//! ```
+//!
+//! The crash each arrow prevents: without the first flush the record could become durable before the zeroes, and a
+//! new volume would show what a deleted one stored; without the second, an answered change could be gone after a
+//! power cut.
+
+use crate::job::{Goal, Stage, Work};
+use crate::pool::{Begun, Phase, Pool};
+use crate::space::{NoSpace, Space};
+use block::{Blocks, Bytes};
+use control::{ControlError, CreateVolume, ErrorKind, ResizeVolume};
+use ondisk::limits::VOLUMES_MAX;
+use ondisk::{EXTENT_BLOCKS, EXTENT_BYTES, Name, PoolRecord, Run, VolumeRecord, extent_lba};
+use uuid::Uuid;
+
+impl Pool {
+    /// Begins to create a volume. The same request again, for a volume that exists, changes nothing.
+    ///
+    /// That name and UUID are unique among the volumes of other pools is checked by the caller.
+    ///
+    /// # Errors
+    /// What is wrong with the request or the pool, for the operator.
+    pub fn begin_create_volume(&mut self, request: &CreateVolume) -> Result<Begun, ControlError> {
+        let object = format!("volume/{}", request.name);
+        let name = checked_name("volume", &request.name)?;
+        let extents = checked_size(request.size_bytes).map_err(|e| e.object(object.as_str()))?;
+        if request.uuid.is_nil() {
+            let error = ControlError::new(ErrorKind::InvalidArgument, "the UUID of a volume must not be nil");
+            return Err(error.object(object).field("id").remedy("send a random UUID (version 4)"));
+        }
+        if let Some(existing) = self.volume(request.uuid) {
+            if existing.name == name && existing.extents == extents {
+                return Ok(Begun::Unchanged);
+            }
+            let message = format!("volume {} exists with another name or size", request.uuid);
+            let error = ControlError::new(ErrorKind::AlreadyExists, message);
+            return Err(error
+                .object(format!("volume/{}", existing.name))
+                .field("id")
+                .remedy("choose another UUID"));
+        }
+        if self.record.volumes.iter().any(|v| v.name == name) {
+            let message = format!("pool \"{}\" has a volume \"{name}\" already", self.name());
+            let error = ControlError::new(ErrorKind::AlreadyExists, message);
+            return Err(error.object(object).field("name").remedy("choose another name"));
+        }
+        self.accept_change()?;
+        if self.record.volumes.len() >= VOLUMES_MAX {
+            let message = format!("pool \"{}\" has {VOLUMES_MAX} volumes, the most it can have", self.name());
+            let error = ControlError::new(ErrorKind::ResourceExhausted, message);
+            return Err(error.object(self.object()).remedy("delete a volume, or use another pool"));
+        }
+        let runs = self.allocate(&object, &[], extents)?;
+        let mut next = self.next_record()?;
+        let volumes = &mut next.volumes;
+        let nsid = smallest_free_nsid(volumes);
+        let volume =
+            VolumeRecord { uuid: request.uuid, name, nsid, extents, revision: next.generation, runs };
+        volumes.insert(volumes.partition_point(|v| v.nsid < nsid), volume);
+        Ok(self.begin_change(next, request.uuid, 0))
+    }
+
+    /// Begins to grow a volume. The size that it has already changes nothing.
+    ///
+    /// # Errors
+    /// What is wrong with the request or the pool, for the operator.
+    pub fn begin_grow_volume(&mut self, request: &ResizeVolume) -> Result<Begun, ControlError> {
+        let volume = self.existing(request.uuid)?;
+        let (object, old, runs) = (format!("volume/{}", volume.name), volume.extents, volume.runs.clone());
+        let extents = checked_size(request.size_bytes).map_err(|e| e.object(object.as_str()))?;
+        if extents == old {
+            return Ok(Begun::Unchanged);
+        }
+        if extents < old {
+            let size = Bytes(u64::from(old) * EXTENT_BYTES);
+            let message = format!("volume \"{}\" has {size} and cannot become smaller", volume.name);
+            let error = ControlError::new(ErrorKind::InvalidArgument, message);
+            return Err(error
+                .object(object)
+                .field("size_bytes")
+                .remedy(format!("choose a size of at least {} bytes", size.0)));
+        }
+        self.accept_change()?;
+        let runs = self.allocate(&object, &runs, extents - old)?;
+        let mut next = self.next_record()?;
+        let generation = next.generation;
+        for volume in next.volumes.iter_mut().filter(|v| v.uuid == request.uuid) {
+            volume.runs.clone_from(&runs);
+            volume.extents = extents;
+            volume.revision = generation;
+        }
+        Ok(self.begin_change(next, request.uuid, old))
+    }
+
+    /// Begins to delete a volume. No IO to it may be in flight from now on until the job is finished: its extents may
+    /// belong to another volume soon after. (That no host is connected is the caller's check.)
+    ///
+    /// # Errors
+    /// If there is no such volume or the pool accepts no change.
+    pub fn begin_delete_volume(&mut self, uuid: Uuid) -> Result<Begun, ControlError> {
+        self.existing(uuid)?;
+        self.accept_change()?;
+        let mut next = self.next_record()?;
+        next.volumes.retain(|v| v.uuid != uuid);
+        Ok(self.begin_change(next, uuid, 0))
+    }
+
+    /// Zeroes what the volume gains beyond `old` extents, then writes the record.
+    fn begin_change(&mut self, next: PoolRecord, volume: Uuid, old: u32) -> Begun {
+        let mut stages = Vec::new();
+        let mut zero = Stage::new("zero new extents", false, self.drives.len());
+        let gained = next.volumes.iter().filter(|v| v.uuid == volume).flat_map(|v| &v.runs);
+        for run in gained.filter_map(|run| beyond(run, old)) {
+            let blocks = Blocks(u64::from(run.count) * EXTENT_BLOCKS.0);
+            zero.push(usize::from(run.member), Work::Zero { lba: extent_lba(run.first), blocks });
+        }
+        if zero.queues.iter().any(|queue| !queue.is_empty()) {
+            stages.push(zero);
+        }
+        stages.push(self.commit_stage(&next));
+        self.phase = Phase::Busy { is_settled: true, stale: Vec::new() };
+        Begun::Job(self.job(Goal::Change(Box::new(next)), stages))
+    }
+
+    fn next_record(&self) -> Result<PoolRecord, ControlError> {
+        let mut next = self.record.clone();
+        next.generation = next.generation.checked_add(1).ok_or_else(|| {
+            ControlError::new(ErrorKind::ResourceExhausted, "the generation number of the pool is used up")
+                .object(self.object())
+        })?;
+        Ok(next)
+    }
+
+    fn existing(&self, uuid: Uuid) -> Result<&VolumeRecord, ControlError> {
+        self.volume(uuid).ok_or_else(|| {
+            let message = format!("pool \"{}\" has no volume {uuid}", self.name());
+            ControlError::new(ErrorKind::NotFound, message)
+                .object(format!("volume/{uuid}"))
+                .remedy("list the volumes to see which exist")
+        })
+    }
+
+    /// The runs of a volume that has `runs` already and gains `extents`.
+    fn allocate(&self, object: &str, runs: &[Run], extents: u32) -> Result<Vec<Run>, ControlError> {
+        let space = Space::of(&self.record);
+        space.extend(runs, extents).map_err(|reason| {
+            let free = Bytes(space.free() * EXTENT_BYTES);
+            let need = Bytes(u64::from(extents) * EXTENT_BYTES);
+            let owned: u64 = runs.iter().map(|r| u64::from(r.count)).sum();
+            let largest = free.0 + owned * EXTENT_BYTES;
+            let name = self.name();
+            let (message, remedy) = match reason {
+                NoSpace::Full if free.0 == 0 => (
+                    format!("pool \"{name}\" is full, {need} are needed"),
+                    "delete a volume, or use another pool".to_owned(),
+                ),
+                NoSpace::Full => (
+                    format!("pool \"{name}\" has {free} free, {need} are needed"),
+                    format!("choose a size of at most {largest} bytes, or use another pool"),
+                ),
+                NoSpace::Fragmented => (
+                    format!("the {free} free in pool \"{name}\" lie in too many pieces for {need}"),
+                    "choose a smaller size, or use another pool".to_owned(),
+                ),
+            };
+            let error = ControlError::new(ErrorKind::ResourceExhausted, message);
+            error.object(object).field("size_bytes").remedy(remedy)
+        })
+    }
+}
+
+/// The part of a run at or behind a position.
+fn beyond(run: &Run, position: u32) -> Option<Run> {
+    let skip = position.saturating_sub(run.position);
+    let count = run.count.checked_sub(skip).filter(|count| *count > 0)?;
+    Some(Run { first: run.first + skip, count, position: run.position + skip, ..*run })
+}
+
+fn smallest_free_nsid(volumes: &[VolumeRecord]) -> u32 {
+    let mut nsid = 1;
+    for volume in volumes {
+        if volume.nsid != nsid {
+            break;
+        }
+        nsid += 1;
+    }
+    nsid
+}
+
+/// A size in extents.
+fn checked_size(size_bytes: u64) -> Result<u32, ControlError> {
+    let extents = size_bytes / EXTENT_BYTES;
+    if size_bytes == 0 || !size_bytes.is_multiple_of(EXTENT_BYTES) {
+        let up = extents.saturating_add(1).saturating_mul(EXTENT_BYTES);
+        let message = format!("{size_bytes} bytes is not a multiple of 1 MiB");
+        return Err(ControlError::new(ErrorKind::InvalidArgument, message)
+            .field("size_bytes")
+            .remedy(format!("choose {up} bytes, or another multiple of {EXTENT_BYTES}")));
+    }
+    u32::try_from(extents).map_err(|_| {
+        let message = format!("{} is more than a volume can have", Bytes(size_bytes));
+        ControlError::new(ErrorKind::ResourceExhausted, message)
+            .field("size_bytes")
+            .remedy("choose a size that the pool has free")
+    })
+}
+
+/// The name of a pool or volume.
+pub(crate) fn checked_name(what: &str, name: &str) -> Result<Name, ControlError> {
+    Name::new(name).map_err(|why| {
+        ControlError::new(ErrorKind::InvalidArgument, format!("\"{name}\" is no name for a {what}: {why}"))
+            .object(format!("{what}/{name}"))
+            .field("name")
+            .remedy("use 1 to 63 characters of a-z, 0-9 and -")
+    })
+}

@@ -33,6 +33,7 @@ pub use engine::{Answer, ENGINE_PATH, EngineClient, EngineService, publish_engin
 pub use init::{BootPhase, INIT_PATH, InitClient, InitService, Interface, ServiceStatus, publish_init};
 pub use limits::{CALL_TIMEOUT, CHANGE_TIMEOUT, CONNECT_TIMEOUT};
 pub use socket::{connect, connect_stream, listen, serve, serve_stream};
+pub use zbus::Connection;
 
 /// Where the engine of a node serves `org.ironbay.Engine1`.
 pub const ENGINE_SOCKET: &str = "/run/ironbay/engine.sock";

@@ -1,0 +1,33 @@
+//! Bounds of the manager, and why they are what they are.
+
+use std::time::Duration;
+
+/// Names of pools and volumes (contract of the API; a name also fits a DNS label and a Linux device name).
+pub(crate) const NAME_LEN_MAX: usize = 63;
+
+/// Drives of one pool (bound of the pool's metadata record).
+pub(crate) const POOL_DRIVES_MAX: usize = 16;
+
+/// A serial number (NVMe Base 2.0 figure 275, SN: 20 bytes).
+pub(crate) const SERIAL_LEN_MAX: usize = 20;
+
+/// Granularity of volumes: one extent of a pool.
+pub(crate) const SIZE_STEP_BYTES: u64 = 1 << 20;
+
+/// Calls that run at a time, over all clients: each holds a few KiB and a place in the engine's mailbox. Terraform works
+/// on ten resources at a time.
+pub(crate) const CALLS_MAX: usize = 64;
+
+/// Calls that run at a time on one connection; more wait.
+pub(crate) const CALLS_PER_CONNECTION_MAX: u32 = 32;
+
+/// A client that does not answer a ping for this long is gone, and its connection is closed (three Terraform retries).
+pub(crate) const PING_INTERVAL: Duration = Duration::from_secs(30);
+/// How long a ping may take.
+pub(crate) const PING_TIMEOUT: Duration = Duration::from_secs(10);
+
+/// Longest handling of one call; a bit longer than the bus waits for the engine, so that the engine's reason is told.
+pub(crate) const CALL_TIMEOUT: Duration = Duration::from_secs(610);
+
+const _: () = assert!(CALL_TIMEOUT.as_secs() > bus::CHANGE_TIMEOUT.as_secs());
+const _: () = assert!(api::limits::CHANGE_TIMEOUT.as_secs() > CALL_TIMEOUT.as_secs());

@@ -1,0 +1,102 @@
+//! What a lab needs before it can start: the PXE kit, the Linux host's first file system, and the operator's programs.
+//!
+//! Everything is built from this workspace unless it is given; what has not changed is not built again (cargo's rule for
+//! programs, content hashes for the rest).
+
+use anyhow::{Context, Result, ensure};
+use image::kit::Kernel;
+use image::progress::Step;
+use image::{binaries, cargo, debian, kit, lock};
+use std::path::{Path, PathBuf};
+
+/// Parts that the user brings instead of having them built.
+#[derive(Debug, Clone, Default, clap::Args)]
+pub struct Given {
+    /// A PXE kit (made by `image pxe`), instead of building one.
+    #[arg(long, value_name = "DIR")]
+    pub kit: Option<PathBuf>,
+    /// The `ironbay` program, instead of building it.
+    #[arg(long, value_name = "PATH")]
+    pub ironbay: Option<PathBuf>,
+    /// The Terraform provider's program, instead of building it.
+    #[arg(long, value_name = "PATH")]
+    pub provider: Option<PathBuf>,
+}
+
+/// All parts, ready for use.
+#[derive(Debug, Clone)]
+pub struct Parts {
+    /// Directory of the PXE kit.
+    pub kit: PathBuf,
+    /// Kernel of the Linux host.
+    pub kernel: PathBuf,
+    /// First file system of the Linux host.
+    pub host: PathBuf,
+    /// The command line client.
+    pub ironbay: PathBuf,
+    /// The Terraform provider.
+    pub provider: PathBuf,
+}
+
+/// Builds what is not given.
+pub fn prepare(given: &Given) -> Result<Parts> {
+    let cache = debian::cache_dir()?;
+    let fetched = lock::fetch_kernel(&debian::workspace().join("image/debian.lock"), &cache, false)?;
+    let unpacked = kit::unpack_kernel(&fetched)?;
+    let kit = match &given.kit {
+        Some(dir) => dir.clone(),
+        None => {
+            let dir = target_dir().join("lab/kit");
+            let binaries = binaries::provide(None, None)?;
+            kit::build(&dir, &fetched, &unpacked, &binaries, &[])?;
+            dir
+        }
+    };
+    for name in ["vmlinuz", "initramfs.zst"] {
+        let path = kit.join(name);
+        ensure!(
+            path.is_file(),
+            "the kit has no {}; `cargo run -p image -- pxe --out {}` makes one",
+            path.display(),
+            kit.display()
+        );
+    }
+    let (ironbay, provider) = programs(given)?;
+    let host = crate::guest::initramfs(&unpacked, &cache)?;
+    let kernel = host_kernel(&unpacked, &cache)?;
+    Ok(Parts { kit, kernel, host, ironbay, provider })
+}
+
+/// The operator's programs.
+fn programs(given: &Given) -> Result<(PathBuf, PathBuf)> {
+    if let (Some(ironbay), Some(provider)) = (&given.ironbay, &given.provider) {
+        return Ok((ironbay.clone(), provider.clone()));
+    }
+    let step = Step::start("operator's programs");
+    let built = cargo::build(&[], &["ironbay", "terraform-provider-ironbay"], &[])?;
+    let ironbay = given.ironbay.clone().map_or_else(|| built.executable("ironbay"), Ok)?;
+    let provider = given.provider.clone().map_or_else(|| built.executable("terraform-provider"), Ok)?;
+    step.done("ironbay, terraform-provider-ironbay");
+    Ok((ironbay, provider))
+}
+
+fn host_kernel(kernel: &Kernel, cache: &Path) -> Result<PathBuf> {
+    let path = cache.join(format!("vmlinuz-{}", kernel.release));
+    if !path.exists() {
+        write_whole(&path, &kernel.vmlinuz)?;
+    }
+    Ok(path)
+}
+
+/// Cargo's target directory, where built things belong.
+pub fn target_dir() -> PathBuf {
+    std::env::var_os("CARGO_TARGET_DIR").map_or_else(|| debian::workspace().join("target"), PathBuf::from)
+}
+
+/// Writes a file so that nobody ever sees half of it, also when two runs write it together.
+pub fn write_whole(path: &Path, content: &[u8]) -> Result<()> {
+    let partial = path.with_extension(format!("partial{}", std::process::id()));
+    std::fs::write(&partial, content)
+        .and_then(|()| std::fs::rename(&partial, path))
+        .with_context(|| format!("cannot write {}", path.display()))
+}

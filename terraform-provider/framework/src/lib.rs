@@ -39,13 +39,14 @@ pub use value::{Object, Value};
 
 /// Messages and services generated from `proto/`.
 #[allow(
-    missing_docs,
+    warnings,
     clippy::all,
-    clippy::pedantic,
-    unreachable_pub,
+    missing_docs,
     unused_qualifications,
+    unreachable_pub,
     reason = "generated code"
 )]
+#[allow(clippy::pedantic, clippy::allow_attributes_without_reason, reason = "generated code")]
 mod pb {
     tonic::include_proto!("tfplugin6");
 

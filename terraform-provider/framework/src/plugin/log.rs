@@ -119,7 +119,7 @@ mod tests {
     /// Goal: dates around leap days are right, and there are always six digits of microseconds.
     #[test]
     fn timestamps_are_civil() {
-        let at = |seconds, micros| timestamp(Duration::new(seconds, micros * 1000));
+        let at = |seconds, micros: u32| timestamp(Duration::new(seconds, micros * 1000));
         assert_eq!(at(0, 0), "1970-01-01T00:00:00.000000Z");
         assert_eq!(at(951_782_400, 1), "2000-02-29T00:00:00.000001Z");
         assert_eq!(at(1_709_251_199, 999_999), "2024-02-29T23:59:59.999999Z");

@@ -1,0 +1,308 @@
+//! `ironbay_volume`: a namespace that hosts reach over NVMe/TCP.
+//!
+//! What a plan does with data
+//! - A larger size grows in place; a smaller one is refused with both sizes, also if somebody grew the volume elsewhere.
+//! - Another name or pool is another volume: the plan says so and warns that the data goes.
+//! - `deletion_protection` is read from the state, not from the configuration: removing the block does not lift it.
+
+use crate::limits::SIZE_STEP;
+use crate::node::{CallError, Node};
+use crate::refusal::{diagnostic, with_import_hint};
+use crate::rules;
+use crate::units::bytes;
+use api::v1;
+use api::v1::get_volume_request::Key;
+use tf_framework::{
+    Attribute, Change, Context, Diagnostic, Diagnostics, Failed, Object, Resource, Schema, Type, Value,
+};
+use uuid::Uuid;
+
+const _: () = assert!(SIZE_STEP.is_power_of_two());
+
+pub(crate) struct VolumeResource;
+
+fn portal_type() -> Type {
+    Type::Object(vec![("transport", Type::String), ("address", Type::String), ("port", Type::Int)])
+}
+
+fn schema() -> Schema {
+    Schema::new(
+        "A volume: a block device in a pool, exported as an NVMe namespace. It reads as zeroes when new.",
+        vec![
+            Attribute::required("name", Type::String, "1 to 63 characters of `a-z`, `0-9`, `-`; unique on the node. Another name makes another volume.")
+                .requires_replace()
+                .check(rules::name),
+            Attribute::required("pool", Type::String, "The pool's id: `ironbay_pool.NAME.id`. Another pool makes another volume.")
+                .requires_replace()
+                .check(rules::pool_id),
+            Attribute::required("size_bytes", Type::Int, "Size; a multiple of 1 MiB (1048576). `provider::ironbay::parse_size(\"10GiB\")` helps. Grows in place; shrinking is refused.")
+                .check(rules::size),
+            Attribute::optional("deletion_protection", Type::Bool, "Refuse to destroy or replace this volume. To lift it, apply `false` first. Default: `false`.")
+                .default(false),
+            Attribute::optional("force_delete", Type::Bool, "Destroy also while hosts are connected. Default: `false`.")
+                .default(false),
+            Attribute::computed("id", Type::String, "UUID of the volume.").stable(),
+            Attribute::computed("uuid", Type::String, "UUID of the namespace as hosts see it, in `/dev/disk/by-id/nvme-uuid.…`; equal to `id`.").stable(),
+            Attribute::computed("subsystem_nqn", Type::String, "NQN of the subsystem that hosts connect to.").stable(),
+            Attribute::computed("nsid", Type::Int, "Namespace identifier in the subsystem.").stable(),
+            Attribute::computed("portals", portal_type().list(), "Where hosts connect: a list of `{transport, address, port}`.").stable(),
+            Attribute::computed("connect_command", Type::String, "The `nvme connect` command for the first portal.").stable(),
+        ],
+    )
+}
+
+#[tonic::async_trait]
+impl Resource<Node> for VolumeResource {
+    fn schema(&self) -> Schema {
+        schema()
+    }
+
+    async fn review(&self, context: &Context<Node>, change: &Change) -> Diagnostics {
+        match change {
+            Change::Create { planned } => space(context, planned, 0).await,
+            Change::Update { prior, planned } => {
+                let before = prior.get("size_bytes").and_then(Value::as_u64).unwrap_or_default();
+                match planned.get("size_bytes").and_then(Value::as_u64) {
+                    Some(after) if after < before => shrink_refused(prior, before, after).into(),
+                    Some(after) if after > before => space(context, planned, before).await,
+                    Some(_) | None => Diagnostics::new(),
+                }
+            }
+            Change::Replace { prior, planned, because } => {
+                if let Some(refused) = protected(prior) {
+                    return refused.into();
+                }
+                let mut found = space(context, planned, 0).await;
+                found.push(replace_warning(prior, because));
+                found
+            }
+            Change::Delete { prior } => protected(prior).map(Diagnostics::from).unwrap_or_default(),
+        }
+    }
+
+    async fn create(&self, context: &Context<Node>, planned: Object) -> Result<Object, Failed> {
+        let request = v1::CreateVolumeRequest {
+            id: Uuid::new_v4().to_string(),
+            name: text(&planned, "name"),
+            pool: text(&planned, "pool"),
+            size_bytes: planned.get("size_bytes").and_then(Value::as_u64).unwrap_or_default(),
+        };
+        let made = context
+            .client
+            .call(&context.stop, &request, |c, r| async move { c.create_volume(r).await })
+            .await;
+        let error = match made {
+            Ok(volume) => return Ok(state(&volume, planned)),
+            Err(error) => error,
+        };
+        let told = diagnostic(&schema(), &format!("create volume {:?}", request.name), &error);
+        let told = with_import_hint(told, &error, "ironbay_volume", &request.name);
+        if !error.is_unclear() {
+            return Err(Failed::without_effect(told));
+        }
+        // It may exist: with the id in the state the next apply removes it or finds nothing, and makes it anew.
+        let mut partial = planned;
+        partial.insert("id".to_owned(), request.id.into());
+        partial.insert("deletion_protection".to_owned(), false.into());
+        Err(Failed::with_state(told, partial))
+    }
+
+    async fn read(&self, context: &Context<Node>, before: Object) -> Result<Option<Object>, Diagnostics> {
+        let id = text(&before, "id");
+        match get(context, Key::Id(id.clone())).await {
+            Ok(volume) => Ok(Some(state(&volume, before))),
+            Err(error) if error.is_not_found() => Ok(None),
+            Err(error) => Err(diagnostic(&schema(), &format!("read volume {id}"), &error).into()),
+        }
+    }
+
+    async fn update(
+        &self,
+        context: &Context<Node>,
+        prior: Object,
+        planned: Object,
+    ) -> Result<Object, Failed> {
+        let size = planned.get("size_bytes").and_then(Value::as_u64);
+        let Some(size_bytes) = size.filter(|_| planned.get("size_bytes") != prior.get("size_bytes")) else {
+            return Ok(planned);
+        };
+        let request = v1::ResizeVolumeRequest { id: text(&prior, "id"), size_bytes };
+        let grown = context
+            .client
+            .call(&context.stop, &request, |c, r| async move { c.resize_volume(r).await })
+            .await;
+        match grown {
+            Ok(volume) => Ok(state(&volume, planned)),
+            Err(error) => {
+                let tried = format!("grow volume {:?} to {}", text(&prior, "name"), bytes(size_bytes));
+                Err(Failed::without_effect(diagnostic(&schema(), &tried, &error)))
+            }
+        }
+    }
+
+    async fn delete(&self, context: &Context<Node>, prior: Object) -> Result<(), Diagnostics> {
+        // A tainted volume comes here without a review.
+        if let Some(refused) = protected(&prior) {
+            return Err(refused.into());
+        }
+        let force = prior.get("force_delete").and_then(Value::as_bool).unwrap_or_default();
+        let request = v1::DeleteVolumeRequest { id: text(&prior, "id"), force };
+        match context
+            .client
+            .call(&context.stop, &request, |c, r| async move { c.delete_volume(r).await })
+            .await
+        {
+            Ok(()) => Ok(()),
+            Err(error) if error.is_not_found() => Ok(()),
+            Err(error) => {
+                let tried = format!("delete volume {:?}", text(&prior, "name"));
+                Err(diagnostic(&schema(), &tried, &error).into())
+            }
+        }
+    }
+
+    async fn import(&self, context: &Context<Node>, id: &str) -> Result<Object, Diagnostics> {
+        let key = match Uuid::try_parse(id) {
+            Ok(uuid) => Key::Id(uuid.to_string()),
+            Err(_) => Key::Name(id.to_owned()),
+        };
+        match get(context, key).await {
+            Ok(volume) => Ok(state(&volume, Object::new())),
+            Err(error) => {
+                Err(diagnostic(&schema(), &format!("import volume {id:?} (by id or by name)"), &error).into())
+            }
+        }
+    }
+}
+
+async fn get(context: &Context<Node>, key: Key) -> Result<v1::Volume, CallError> {
+    context.client.call(&context.stop, &key, |c, r| async move { c.volume(r).await }).await
+}
+
+fn text(object: &Object, name: &str) -> String {
+    object.get(name).and_then(Value::as_str).unwrap_or_default().to_owned()
+}
+
+/// The state of a volume; what only the user says is taken from `inputs`.
+fn state(volume: &v1::Volume, inputs: Object) -> Object {
+    let connection = volume.connection.clone().unwrap_or_default();
+    let mut portals = connection.portals;
+    // The node may list them in any order; a changing order would look like drift.
+    portals.sort_by(|a, b| (&a.address, a.port).cmp(&(&b.address, b.port)));
+    let command = portals.first().map(|p| {
+        format!(
+            "nvme connect -t {} -a {} -s {} -n {}",
+            p.transport, p.address, p.port, connection.subsystem_nqn
+        )
+    });
+    let portal = |p: &v1::Portal| {
+        Value::Object(Object::from([
+            ("transport".to_owned(), p.transport.as_str().into()),
+            ("address".to_owned(), p.address.as_str().into()),
+            ("port".to_owned(), p.port.into()),
+        ]))
+    };
+    let observed = [
+        ("name", volume.name.as_str().into()),
+        ("pool", volume.pool_id.as_str().into()),
+        ("size_bytes", volume.size_bytes.into()),
+        ("id", volume.id.as_str().into()),
+        ("uuid", volume.id.as_str().into()),
+        ("subsystem_nqn", connection.subsystem_nqn.as_str().into()),
+        ("nsid", connection.nsid.into()),
+        ("portals", Value::List(portals.iter().map(portal).collect())),
+        ("connect_command", command.map_or(Value::Null, Value::from)),
+    ];
+    let mut state = inputs;
+    state.extend(observed.map(|(name, value)| (name.to_owned(), value)));
+    state
+}
+
+fn shrink_refused(prior: &Object, before: u64, after: u64) -> Diagnostic {
+    let name = text(prior, "name");
+    Diagnostic::error(
+        format!("Volume {name:?} cannot shrink"),
+        format!(
+            "It has {}, the configuration asks for {}. Shrinking would cut off data.\n\n\
+             Set size_bytes to {before} or more. If somebody grew the volume outside of Terraform, {before} is the size \
+             it has now. For a smaller volume make a new one and copy the data.",
+            bytes(before),
+            bytes(after)
+        ),
+    )
+    .at("size_bytes")
+}
+
+fn protected(prior: &Object) -> Option<Diagnostic> {
+    let is_protected = prior.get("deletion_protection").and_then(Value::as_bool).unwrap_or_default();
+    let name = text(prior, "name");
+    is_protected.then(|| {
+        Diagnostic::error(
+            format!("Volume {name:?} is protected from deletion"),
+            format!(
+                "The plan would delete volume {name:?} ({}) and its data, and deletion_protection is set in the state.\n\n\
+                 To delete it nevertheless, first apply deletion_protection = false for it, then repeat this.",
+                text(prior, "id")
+            ),
+        )
+        .at("deletion_protection")
+    })
+}
+
+fn replace_warning(prior: &Object, because: &[&'static str]) -> Diagnostic {
+    let name = text(prior, "name");
+    Diagnostic::warning(
+        format!("All data of volume {name:?} will be lost"),
+        format!(
+            "A change of {} makes a new, empty volume and deletes the present one ({}). Volumes cannot be renamed or moved \
+             yet. Set deletion_protection to rule this out.",
+            because.join(" and "),
+            text(prior, "id")
+        ),
+    )
+}
+
+/// Whether the pool has room: what can never fit is refused, what does not fit now is a warning, because the same apply
+/// may make room. `owned` is what the volume has already.
+async fn space(context: &Context<Node>, planned: &Object, owned: u64) -> Diagnostics {
+    let pool = planned.get("pool").and_then(Value::as_str);
+    let size = planned.get("size_bytes").and_then(Value::as_u64);
+    let (Some(pool), Some(size)) = (pool, size) else { return Diagnostics::new() };
+    if !context.client.is_known() {
+        return Diagnostics::new();
+    }
+    let name = text(planned, "name");
+    let key = v1::get_pool_request::Key::Id(pool.to_owned());
+    let pool = match context.client.call(&context.stop, &key, |c, r| async move { c.pool(r).await }).await {
+        Ok(pool) => pool,
+        Err(error) if error.is_not_found() => {
+            let tried = format!("plan volume {name:?}");
+            return diagnostic(&schema(), &tried, &error).at("pool").into();
+        }
+        Err(error) => {
+            let told = diagnostic(&schema(), &format!("check the size of volume {name:?}"), &error);
+            return Diagnostic { is_error: false, ..told }.into();
+        }
+    };
+    let needed = size.saturating_sub(owned);
+    if needed <= pool.free_bytes {
+        return Diagnostics::new();
+    }
+    let detail = format!(
+        "Pool {:?} has {} free of {} in all; volume {name:?} needs {}{}.",
+        pool.name,
+        bytes(pool.free_bytes),
+        bytes(pool.size_bytes),
+        bytes(needed),
+        if owned > 0 { " more" } else { "" },
+    );
+    let summary = format!("Volume {name:?} does not fit into pool {:?}", pool.name);
+    let told = if size > pool.size_bytes {
+        let remedy = format!("Set size_bytes to at most {}.", owned.saturating_add(pool.free_bytes));
+        Diagnostic::error(summary, format!("{detail}\n\n{remedy}"))
+    } else {
+        let remedy = "The apply will fail unless it removes other volumes of this pool first.";
+        Diagnostic::warning(summary, format!("{detail}\n\n{remedy}"))
+    };
+    told.at("size_bytes").into()
+}

@@ -3,10 +3,11 @@
 //! Everything is built from this workspace unless it is given; what has not changed is not built again (cargo's rule for
 //! programs, content hashes for the rest).
 
-use anyhow::{Context, Result, ensure};
+use anyhow::{Context, Result, anyhow, ensure};
+use image::binaries::{self, NodePrograms};
 use image::kit::Kernel;
-use image::progress::Step;
-use image::{binaries, cargo, debian, kit, lock};
+use image::{debian, kit, lock};
+use std::cell::LazyCell;
 use std::path::{Path, PathBuf};
 
 /// Parts that the user brings instead of having them built.
@@ -43,12 +44,16 @@ pub fn prepare(given: &Given) -> Result<Parts> {
     let cache = debian::cache_dir()?;
     let fetched = lock::fetch_kernel(&debian::workspace().join("image/debian.lock"), &cache, false)?;
     let unpacked = kit::unpack_kernel(&fetched)?;
+    // Built when the first part needs it, and once.
+    let built = LazyCell::new(binaries::build);
+    let built = || built.as_ref().map_err(|error| anyhow!("{error:#}"));
     let kit = match &given.kit {
         Some(dir) => dir.clone(),
         None => {
             let dir = target_dir().join("lab/kit");
-            let binaries = binaries::provide(None, None)?;
-            kit::build(&dir, &fetched, &unpacked, &binaries, &[])?;
+            let programs = built()?;
+            let node = NodePrograms::checked(programs.init.clone(), programs.ironbayd.clone())?;
+            kit::build(&dir, &fetched, &unpacked, &node, &[])?;
             dir
         }
     };
@@ -61,23 +66,11 @@ pub fn prepare(given: &Given) -> Result<Parts> {
             kit.display()
         );
     }
-    let (ironbay, provider) = programs(given)?;
+    let ironbay = given.ironbay.clone().map_or_else(|| built().map(|b| b.ironbay.clone()), Ok)?;
+    let provider = given.provider.clone().map_or_else(|| built().map(|b| b.provider.clone()), Ok)?;
     let host = crate::guest::initramfs(&unpacked, &cache)?;
     let kernel = host_kernel(&unpacked, &cache)?;
     Ok(Parts { kit, kernel, host, ironbay, provider })
-}
-
-/// The operator's programs.
-fn programs(given: &Given) -> Result<(PathBuf, PathBuf)> {
-    if let (Some(ironbay), Some(provider)) = (&given.ironbay, &given.provider) {
-        return Ok((ironbay.clone(), provider.clone()));
-    }
-    let step = Step::start("operator's programs");
-    let built = cargo::build(&[], &["ironbay", "terraform-provider-ironbay"], &[])?;
-    let ironbay = given.ironbay.clone().map_or_else(|| built.executable("ironbay"), Ok)?;
-    let provider = given.provider.clone().map_or_else(|| built.executable("terraform-provider"), Ok)?;
-    step.done("ironbay, terraform-provider-ironbay");
-    Ok((ironbay, provider))
 }
 
 fn host_kernel(kernel: &Kernel, cache: &Path) -> Result<PathBuf> {

@@ -1,4 +1,4 @@
-//! Our own programs for the node: built here as static executables, or given.
+//! Our own programs: built here as static executables, or given.
 //!
 //! - Target musl, with `gcc` as the C compiler for the few C parts (`musl-gcc` is not needed). Where the target
 //!   is not installed and cannot be added, glibc with `crt-static`; the build says so.
@@ -15,55 +15,73 @@ use std::process::Command;
 const MUSL: &str = "x86_64-unknown-linux-musl";
 const GNU: &str = "x86_64-unknown-linux-gnu";
 
-/// The programs of the node.
+/// What is built, always in one go: cargo unites the features of the crates that it builds together, so building them one by
+/// one would give other programs.
+const PACKAGES: &[&str] = &["initrd", "ironbayd", "ironbay", "terraform-provider-ironbay"];
+
+/// All our programs.
 #[derive(Debug, Clone)]
 pub struct Binaries {
     /// PID 1.
     pub init: PathBuf,
     /// The daemon.
     pub ironbayd: PathBuf,
+    /// The command line client.
+    pub ironbay: PathBuf,
+    /// The Terraform provider.
+    pub provider: PathBuf,
 }
 
-/// Builds what is not given.
-pub fn provide(init: Option<PathBuf>, ironbayd: Option<PathBuf>) -> Result<Binaries> {
-    if let (Some(init), Some(ironbayd)) = (&init, &ironbayd) {
-        return checked(Binaries { init: init.clone(), ironbayd: ironbayd.clone() });
+/// The programs of the node, known to be static.
+#[derive(Debug, Clone)]
+pub struct NodePrograms {
+    /// PID 1.
+    pub init: PathBuf,
+    /// The daemon.
+    pub ironbayd: PathBuf,
+}
+
+impl NodePrograms {
+    /// Takes programs for the image, after a look whether it can run them.
+    pub fn checked(init: PathBuf, ironbayd: PathBuf) -> Result<Self> {
+        for path in [&init, &ironbayd] {
+            let bytes = std::fs::read(path).with_context(|| {
+                format!(
+                    "the program {} cannot be read; leave the option away to have it built",
+                    path.display()
+                )
+            })?;
+            ensure!(elf::is_elf(&bytes), "{} is not a program for Linux", path.display());
+            let libraries = elf::needed(&bytes)?;
+            ensure!(
+                libraries.is_empty(),
+                "{} needs shared libraries, and the image has none: {}. Build it for {MUSL}.",
+                path.display(),
+                libraries.join(", ")
+            );
+        }
+        Ok(Self { init, ironbayd })
     }
-    let step = Step::start("programs of the node");
+}
+
+/// Builds all programs.
+pub fn build() -> Result<Binaries> {
+    let step = Step::start("our programs");
     let (target, how) = target()?;
     let environment = [
         ("CARGO_ENCODED_RUSTFLAGS", rust_flags(target)?.join("\x1f")),
         ("CC_x86_64_unknown_linux_musl", "gcc".to_owned()),
         ("SOURCE_DATE_EPOCH", "0".to_owned()),
     ];
-    let built = cargo::build(&["--release", "--target", target], &["initrd", "ironbayd"], &environment)?;
+    let built = cargo::build(&["--release", "--target", target], PACKAGES, &environment)?;
     let binaries = Binaries {
-        init: init.map_or_else(|| built.executable("initrd"), Ok)?,
-        ironbayd: ironbayd.map_or_else(|| built.executable("ironbayd"), Ok)?,
+        init: built.executable("initrd")?,
+        ironbayd: built.executable("ironbayd")?,
+        ironbay: built.executable("ironbay")?,
+        provider: built.executable("terraform-provider")?,
     };
-    let size = |path: &Path| std::fs::metadata(path).map_or(0, |m| m.len());
-    step.done(format!(
-        "{how}; init {}, ironbayd {}",
-        human(size(&binaries.init)),
-        human(size(&binaries.ironbayd))
-    ));
-    checked(binaries)
-}
-
-fn checked(binaries: Binaries) -> Result<Binaries> {
-    for path in [&binaries.init, &binaries.ironbayd] {
-        let bytes = std::fs::read(path).with_context(|| {
-            format!("the program {} cannot be read; leave the option away to have it built", path.display())
-        })?;
-        ensure!(elf::is_elf(&bytes), "{} is not a program for Linux", path.display());
-        let libraries = elf::needed(&bytes)?;
-        ensure!(
-            libraries.is_empty(),
-            "{} needs shared libraries, and the image has none: {}. Build it for {MUSL}.",
-            path.display(),
-            libraries.join(", ")
-        );
-    }
+    let size = |path: &Path| human(std::fs::metadata(path).map_or(0, |m| m.len()));
+    step.done(format!("{how}; init {}, ironbayd {}", size(&binaries.init), size(&binaries.ironbayd)));
     Ok(binaries)
 }
 

@@ -8,7 +8,7 @@
 //! OUT/SHA256SUMS       for `sha256sum -c`
 //! ```
 
-use crate::binaries::Binaries;
+use crate::binaries::NodePrograms;
 use crate::cpio::Tree;
 use crate::lock::Fetched;
 use crate::modules::{self, Library, Module};
@@ -135,7 +135,7 @@ pub fn build(
     out: &Path,
     fetched: &Fetched,
     kernel: &Kernel,
-    binaries: &Binaries,
+    programs: &NodePrograms,
     append: &[String],
 ) -> Result<Manifest> {
     let step = Step::start("modules");
@@ -143,7 +143,7 @@ pub fn build(
     step.done(closure.iter().map(|m| m.name.as_str()).collect::<Vec<_>>().join(" "));
 
     let step = Step::start("initramfs");
-    let (tree, parts) = node_tree(&kernel.release, &closure, binaries)?;
+    let (tree, parts) = node_tree(&kernel.release, &closure, programs)?;
     let plain = tree.to_cpio()?;
     let initramfs = zstd::bulk::compress(&plain, ZSTD_LEVEL).context("zstd failed")?;
     step.done(format!("{} from {}", human(initramfs.len() as u64), human(plain.len() as u64)));
@@ -181,9 +181,13 @@ pub fn boot_script(append: &[String]) -> String {
     )
 }
 
-fn node_tree(release: &str, closure: &[Module], binaries: &Binaries) -> Result<(Tree, Vec<ManifestPart>)> {
+fn node_tree(
+    release: &str,
+    closure: &[Module],
+    programs: &NodePrograms,
+) -> Result<(Tree, Vec<ManifestPart>)> {
     let read = |path: &Path| std::fs::read(path).with_context(|| format!("cannot read {}", path.display()));
-    let (init, ironbayd) = (read(&binaries.init)?, read(&binaries.ironbayd)?);
+    let (init, ironbayd) = (read(&programs.init)?, read(&programs.ironbayd)?);
     let packed: usize = closure.iter().map(|m| m.packed.len()).sum();
     let part = |name: &str, size: usize| ManifestPart { name: name.to_owned(), size_bytes: size as u64 };
     let parts = vec![

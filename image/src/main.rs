@@ -1,9 +1,10 @@
 //! Command line of the image builder.
 #![forbid(unsafe_code)]
 
-use anyhow::{Context, Result};
+use anyhow::{Context, Result, ensure};
 use clap::{Parser, Subcommand};
-use image::{binaries, debian, kit, lock, progress};
+use image::binaries::{self, Binaries, NodePrograms};
+use image::{debian, kit, lock, progress};
 use std::path::PathBuf;
 use std::process::ExitCode;
 
@@ -19,6 +20,12 @@ struct Arguments {
 enum Command {
     /// Build the PXE kit: kernel, initramfs, iPXE script.
     Pxe(Pxe),
+    /// Build our programs as static executables and print where they are.
+    Binaries {
+        /// Only the path of this one: init, ironbayd, ironbay, provider.
+        #[arg(long, value_name = "NAME")]
+        print: Option<String>,
+    },
     /// Lock the newest packaged kernel: writes image/debian.lock.
     Lock,
 }
@@ -57,13 +64,23 @@ fn run() -> Result<()> {
     match Arguments::parse().command {
         Command::Pxe(pxe) => {
             let cache = debian::cache_dir()?;
-            let binaries = binaries::provide(pxe.init, pxe.ironbayd)?;
+            let programs = node_programs(pxe.init, pxe.ironbayd)?;
             let step = progress::Step::start("kernel package");
             let fetched = lock::fetch_kernel(&lock_path, &cache, pxe.locked)?;
             step.done(format!("{} {}", fetched.package.package, fetched.package.version));
             let kernel = kit::unpack_kernel(&fetched)?;
-            let manifest = kit::build(&pxe.out, &fetched, &kernel, &binaries, &pxe.append)?;
+            let manifest = kit::build(&pxe.out, &fetched, &kernel, &programs, &pxe.append)?;
             report(&manifest, &pxe.out);
+        }
+        Command::Binaries { print } => {
+            let Binaries { init, ironbayd, ironbay, provider } = binaries::build()?;
+            let all = [("init", init), ("ironbayd", ironbayd), ("ironbay", ironbay), ("provider", provider)];
+            let wanted = |name: &str| print.as_ref().is_none_or(|p| p == name);
+            let found: Vec<_> = all.iter().filter(|(name, _)| wanted(name)).collect();
+            ensure!(!found.is_empty(), "--print takes init, ironbayd, ironbay or provider");
+            for (_, path) in found {
+                println!("{}", path.display());
+            }
         }
         Command::Lock => {
             let offered = debian::kernel()?;
@@ -73,6 +90,17 @@ fn run() -> Result<()> {
         }
     }
     Ok(())
+}
+
+/// Given programs, and built ones for what is not given.
+fn node_programs(init: Option<PathBuf>, ironbayd: Option<PathBuf>) -> Result<NodePrograms> {
+    match (init, ironbayd) {
+        (Some(init), Some(ironbayd)) => NodePrograms::checked(init, ironbayd),
+        (init, ironbayd) => {
+            let built = binaries::build()?;
+            NodePrograms::checked(init.unwrap_or(built.init), ironbayd.unwrap_or(built.ironbayd))
+        }
+    }
 }
 
 fn report(manifest: &kit::Manifest, out: &std::path::Path) {

@@ -16,5 +16,8 @@ pub const CHANGE_TIMEOUT: Duration = Duration::from_secs(600);
 /// client that connects in a loop from eating the descriptors of PID 1. Further ones wait in the listen queue.
 pub(crate) const CONNECTIONS_MAX: usize = 16;
 
+/// Pause after the system refused to accept a connection, so that a server without descriptors does not spin.
+pub(crate) const ACCEPT_RETRY: Duration = Duration::from_millis(100);
+
 const _: () = assert!(CONNECT_TIMEOUT.as_millis() < CALL_TIMEOUT.as_millis());
 const _: () = assert!(CALL_TIMEOUT.as_millis() < CHANGE_TIMEOUT.as_millis());

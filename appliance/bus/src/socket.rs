@@ -3,7 +3,7 @@
 //! Objects of a peer-to-peer connection belong to that connection, so the server publishes them anew for each peer; what
 //! they share lies behind an `Arc` in the published object.
 
-use crate::limits::{CONNECT_TIMEOUT, CONNECTIONS_MAX};
+use crate::limits::{ACCEPT_RETRY, CONNECT_TIMEOUT, CONNECTIONS_MAX};
 use std::io;
 use std::os::unix::fs::FileTypeExt;
 use std::os::unix::net::UnixStream;
@@ -51,7 +51,10 @@ where
         let Ok(place) = Arc::clone(&places).acquire_owned().await else { return Ok(()) };
         let (stream, _) = match listener.accept().await {
             Ok(accepted) => accepted,
-            Err(error) if is_peers_fault(&error) => continue,
+            Err(error) if is_passing(&error) => {
+                tokio::time::sleep(ACCEPT_RETRY).await;
+                continue;
+            }
             Err(error) => return Err(error),
         };
         let stream = stream.into_std()?;
@@ -65,9 +68,15 @@ where
     }
 }
 
-/// The peer went away between connecting and being accepted.
-fn is_peers_fault(error: &io::Error) -> bool {
+/// The peer went away between connecting and being accepted, or the system is short of something for now. A server that
+/// gave up then would take its process, and with it the volumes, along.
+fn is_passing(error: &io::Error) -> bool {
+    const ENOMEM: i32 = 12;
+    const ENFILE: i32 = 23;
+    const EMFILE: i32 = 24;
+    const ENOBUFS: i32 = 105;
     matches!(error.kind(), io::ErrorKind::ConnectionAborted | io::ErrorKind::Interrupted)
+        || matches!(error.raw_os_error(), Some(ENOMEM | ENFILE | EMFILE | ENOBUFS))
 }
 
 /// Serves one peer on a stream that is connected already. The connection lives until it is dropped or the peer leaves

@@ -29,5 +29,8 @@ pub(crate) const PING_TIMEOUT: Duration = Duration::from_secs(10);
 /// Longest handling of one call; a bit longer than the bus waits for the engine, so that the engine's reason is told.
 pub(crate) const CALL_TIMEOUT: Duration = Duration::from_secs(610);
 
+/// How long calls may go on after the order to stop; init kills a service that does not end within a few seconds.
+pub(crate) const STOP_GRACE: Duration = Duration::from_secs(3);
+
 const _: () = assert!(CALL_TIMEOUT.as_secs() > bus::CHANGE_TIMEOUT.as_secs());
 const _: () = assert!(api::limits::CHANGE_TIMEOUT.as_secs() > CALL_TIMEOUT.as_secs());

@@ -1,7 +1,7 @@
 //! The listening side: a bound address, and serving it until told to stop.
 
 use crate::Manager;
-use crate::limits::{CALL_TIMEOUT, CALLS_PER_CONNECTION_MAX, PING_INTERVAL, PING_TIMEOUT};
+use crate::limits::{CALL_TIMEOUT, CALLS_PER_CONNECTION_MAX, PING_INTERVAL, PING_TIMEOUT, STOP_GRACE};
 use crate::service::Services;
 use api::limits::REQUEST_BYTES_MAX;
 use api::v1::drive_service_server::DriveServiceServer;
@@ -10,6 +10,7 @@ use api::v1::pool_service_server::PoolServiceServer;
 use api::v1::volume_service_server::VolumeServiceServer;
 use std::io;
 use std::net::SocketAddr;
+use tokio::sync::oneshot;
 use tonic::transport::server::TcpIncoming;
 
 /// A server that has its port and does not serve yet.
@@ -36,13 +37,14 @@ impl Server {
         self.address
     }
 
-    /// Serves until `stop` is ready; calls that run then may finish.
+    /// Serves until `stop` is ready; calls that run then may finish, for a short time.
     ///
     /// # Errors
     /// When the listening socket fails.
     pub async fn serve(self, manager: Manager, stop: impl Future<Output = ()>) -> io::Result<()> {
         let services = Services::new(manager);
-        tonic::transport::Server::builder()
+        let (stopping, stopped) = oneshot::channel::<()>();
+        let serving = tonic::transport::Server::builder()
             .timeout(CALL_TIMEOUT)
             .max_concurrent_streams(CALLS_PER_CONNECTION_MAX)
             .http2_keepalive_interval(Some(PING_INTERVAL))
@@ -57,8 +59,19 @@ impl Server {
                 PoolServiceServer::new(services.clone()).max_decoding_message_size(REQUEST_BYTES_MAX),
             )
             .add_service(VolumeServiceServer::new(services).max_decoding_message_size(REQUEST_BYTES_MAX))
-            .serve_with_incoming_shutdown(self.incoming, stop)
-            .await
-            .map_err(io::Error::other)
+            .serve_with_incoming_shutdown(self.incoming, async {
+                let _ = stopped.await;
+            });
+        let mut serving = std::pin::pin!(serving);
+        tokio::select! {
+            ended = &mut serving => return ended.map_err(io::Error::other),
+            () = stop => {}
+        }
+        drop(stopping);
+        // A call that takes longer is cut off; the engine finishes what it has begun, and a repeated call finds it.
+        match tokio::time::timeout(STOP_GRACE, serving).await {
+            Ok(ended) => ended.map_err(io::Error::other),
+            Err(_) => Ok(()),
+        }
     }
 }

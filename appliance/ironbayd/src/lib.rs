@@ -1,1 +1,0 @@
-//! The daemon of a node: engine, agent, run.

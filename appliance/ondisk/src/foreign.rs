@@ -13,6 +13,7 @@
 //!
 //! The offsets are those that each format documents and that `libblkid` looks at.
 
+use crate::stamp::is_zero;
 use core::fmt;
 
 /// How much of the start of a drive is looked at.
@@ -176,7 +177,7 @@ const BCACHE_MAGIC: [u8; 16] =
 /// `tail` must end with the last byte of the drive).
 #[must_use]
 pub fn recognise(head: &[u8], tail: &[u8]) -> Content {
-    if head.iter().chain(tail).all(|b| *b == 0) {
+    if is_zero(head) && is_zero(tail) {
         return Content::Blank;
     }
     let fixed = FIXED.iter().find(|(_, at, text)| match at {

@@ -2,7 +2,7 @@
 
 use crate::error::{Inconsistency, LoadError};
 use crate::wire::{StampV1, VERSION};
-use block::Lba;
+use block::{BLOCK_SIZE, Lba};
 use core::mem::offset_of;
 use crc_fast::{CrcAlgorithm, Digest};
 use uuid::Uuid;
@@ -38,7 +38,7 @@ pub(crate) fn magic_of(bytes: &[u8], magic: [u8; 16]) -> Result<(), LoadError> {
     if bytes.starts_with(&magic) {
         return Ok(());
     }
-    if bytes.iter().all(|b| *b == 0) { Err(LoadError::Blank) } else { Err(LoadError::NotOurs) }
+    if is_zero(bytes) { Err(LoadError::Blank) } else { Err(LoadError::NotOurs) }
 }
 
 /// Checks everything that a stamp promises about `bytes`, which must be the struct from its first to its last byte.
@@ -71,7 +71,13 @@ pub(crate) fn identity(bytes: [u8; 16]) -> Result<Uuid, Inconsistency> {
 
 /// Reserved bytes.
 pub(crate) fn zero(bytes: &[u8]) -> Result<(), Inconsistency> {
-    if bytes.iter().all(|b| *b == 0) { Ok(()) } else { Err(Inconsistency::Reserved) }
+    if is_zero(bytes) { Ok(()) } else { Err(Inconsistency::Reserved) }
+}
+
+/// Whether all bytes are zero; compared block by block, which is fast in every profile.
+pub(crate) fn is_zero(bytes: &[u8]) -> bool {
+    const ZERO: [u8; BLOCK_SIZE] = [0; BLOCK_SIZE];
+    bytes.chunks(BLOCK_SIZE).all(|chunk| ZERO.starts_with(chunk))
 }
 
 fn checksum(bytes: &[u8]) -> u32 {

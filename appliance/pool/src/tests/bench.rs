@@ -1,0 +1,170 @@
+//! Drives on a bench: runs probes and jobs against them as the engine does, and pulls the plug.
+
+use super::sim::{Drive, Random, SimDrive};
+use super::{job, tank, uuid};
+use crate::{DriveId, Finding, Found, Imported, Job, JobError, Pool, Probe, begin_create_pool, import};
+use block::{BlockDevice, Completion, Op};
+use control::CreatePool;
+use core::hash::{Hash, Hasher};
+use std::hash::DefaultHasher;
+
+/// The power failed.
+#[derive(Debug, PartialEq, Eq)]
+pub(super) struct PowerCut;
+
+#[derive(Debug)]
+pub(super) struct Bench {
+    pub(super) drives: Vec<SimDrive>,
+    pub(super) random: Random,
+    /// Steps (submissions and completions) until the power fails.
+    pub(super) cut_in: Option<u64>,
+    /// Of everything that happened.
+    trace: DefaultHasher,
+    uuids: u64,
+}
+
+impl Bench {
+    /// Blank drives `S0`, `S1`, … of 64 MiB.
+    pub(super) fn new(count: usize, seed: u64) -> Self {
+        Self::of((0..count).map(|n| Drive::new(&format!("S{n}"), 64)), seed)
+    }
+
+    pub(super) fn of(drives: impl IntoIterator<Item = Drive>, seed: u64) -> Self {
+        Self {
+            drives: drives.into_iter().map(SimDrive::new).collect(),
+            random: Random(seed),
+            cut_in: None,
+            // Fixed keys: equal runs give equal traces.
+            trace: DefaultHasher::new(),
+            uuids: 0,
+        }
+    }
+
+    /// A pool "tank" of all drives, created without disturbance.
+    pub(super) fn with_tank(count: usize) -> (Self, Pool) {
+        let mut bench = Self::new(count, 1);
+        let pool = bench.create(&tank(count)).expect("no cut").expect("no fault");
+        (bench, pool)
+    }
+
+    pub(super) fn trace(&self) -> u64 {
+        self.trace.finish()
+    }
+
+    fn note(&mut self, event: impl Hash) -> Result<(), PowerCut> {
+        event.hash(&mut self.trace);
+        match &mut self.cut_in {
+            Some(0) => return Err(PowerCut),
+            Some(steps) => *steps -= 1,
+            None => {}
+        }
+        Ok(())
+    }
+
+    /// Looks at one drive.
+    pub(super) fn probe(&mut self, index: usize) -> Finding {
+        let mut probe = Probe::new(&self.drives[index].geometry());
+        let drive = &mut self.drives[index];
+        while probe.result().is_none() {
+            while let Some((tag, op)) = probe.poll_op(|len| Some(vec![0xaa; len])) {
+                assert!(matches!(op, Op::Read { .. }), "a probe writes nothing");
+                drive.submit(tag, op).expect("room");
+            }
+            drive.step(&mut self.random);
+            while let Some(completion) = drive.poll() {
+                probe.on_completion(completion);
+            }
+        }
+        probe.into_result().expect("it has a result")
+    }
+
+    /// Looks at all drives and sorts them into pools.
+    pub(super) fn import(&mut self) -> Imported {
+        let found: Vec<Found> = (0..self.drives.len())
+            .map(|index| Found { drive: self.drive(index), finding: self.probe(index) })
+            .collect();
+        import(&found)
+    }
+
+    /// What the engine knows about a drive.
+    pub(super) fn drive(&self, index: usize) -> crate::Drive {
+        let id = DriveId(u32::try_from(index).expect("few drives"));
+        let sim = &self.drives[index];
+        crate::Drive { id, serial: sim.drive.serial.clone(), geometry: sim.geometry() }
+    }
+
+    /// The only pool there is, settled.
+    pub(super) fn reopen(&mut self) -> Pool {
+        let Imported { pools, offline, .. } = self.import();
+        assert!(offline.is_empty(), "{offline:?}");
+        let [mut pool] = <[Pool; 1]>::try_from(pools).expect("one pool");
+        let settle = job(pool.begin_settle());
+        self.run(&mut pool, settle).expect("no cut").expect("no fault");
+        pool
+    }
+
+    /// Does a job to its end.
+    pub(super) fn run(&mut self, pool: &mut Pool, mut job: Job) -> Result<Result<(), JobError>, PowerCut> {
+        while job.result().is_none() {
+            while let Some((member, tag, op)) = job.poll_op(|len| Some(vec![0xaa; len])) {
+                let drive = pool.drive(member).0;
+                self.note((drive, tag, op_number(&op), op.range()))?;
+                let drive = &mut self.drives[usize::try_from(drive).expect("few drives")];
+                drive.submit(tag, op).expect("a job stays within its depth");
+            }
+            for Completion { tag, buf, result } in self.step()? {
+                job.on_completion(Completion { tag, buf, result });
+            }
+        }
+        Ok(pool.finish(job))
+    }
+
+    /// One drive completes one operation.
+    pub(super) fn step(&mut self) -> Result<Vec<Completion<Vec<u8>>>, PowerCut> {
+        let busy: Vec<usize> = (0..self.drives.len()).filter(|d| !self.drives[*d].is_idle()).collect();
+        let index = busy[self.random.index(busy.len())];
+        self.drives[index].step(&mut self.random);
+        let mut done = Vec::new();
+        while let Some(completion) = self.drives[index].poll() {
+            self.note((index, completion.tag, completion.result.is_ok()))?;
+            done.push(completion);
+        }
+        Ok(done)
+    }
+
+    /// Creates a pool from the drives as they are now.
+    pub(super) fn create(&mut self, request: &CreatePool) -> Result<Result<Pool, JobError>, PowerCut> {
+        let drives = self.import().drives;
+        let mut uuids = self.uuids;
+        let begun = begin_create_pool(request, &drives, || {
+            uuids += 1;
+            uuid(b'D', uuids)
+        });
+        self.uuids = uuids;
+        let (mut pool, job) = begun.expect("the request is good");
+        Ok(self.run(&mut pool, job)?.map(|()| pool))
+    }
+
+    pub(super) fn power_cut(&mut self) {
+        self.cut_in = None;
+        for drive in &mut self.drives {
+            drive.power_cut(&mut self.random);
+        }
+    }
+
+    pub(super) fn restart(&mut self) {
+        self.cut_in = None;
+        for drive in &mut self.drives {
+            drive.restart(&mut self.random);
+        }
+    }
+}
+
+fn op_number(op: &Op<Vec<u8>>) -> u8 {
+    match op {
+        Op::Read { .. } => 0,
+        Op::Write { .. } => 1,
+        Op::WriteZeroes { .. } => 2,
+        Op::Flush => 3,
+    }
+}

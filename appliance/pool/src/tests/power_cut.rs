@@ -1,0 +1,388 @@
+//! The promise: what was answered is there after a power cut, what was not answered is there whole or not at all.
+//!
+//! A model remembers what was answered. After each cut the drives are imported and compared: the volumes are those of
+//! the model, with or without the one change that was on its way; no block of a volume shows anything but what was
+//! written to that volume, or zero; what was flushed is readable.
+
+use super::bench::{Bench, PowerCut};
+use super::sim::{Drive, Random};
+use super::{grow, job, tank, uuid, volume};
+use crate::{Begun, Job, JobError, Pool, Role};
+use block::{BLOCK_SIZE, BlockDevice, Blocks, Lba, Op, Tag};
+use ondisk::EXTENT_BLOCKS;
+use std::collections::{BTreeMap, BTreeSet};
+use uuid::Uuid;
+
+/// Volumes by UUID: NSID and extents.
+type Volumes = BTreeMap<Uuid, (u32, u32)>;
+
+/// What a block of a volume may hold: versions, 0 is zeroes.
+type Blocks4k = BTreeMap<(Uuid, u64), BTreeSet<u64>>;
+
+/// What was answered, and what may be.
+#[derive(Debug, Default)]
+struct Model {
+    /// `None`: there is no pool.
+    pool: Option<Volumes>,
+    /// A change that was begun and not answered would give this.
+    pending: Option<Option<Volumes>>,
+    data: Blocks4k,
+    version: u64,
+}
+
+/// A bench, a pool that may be on it, and what should be.
+struct World {
+    bench: Bench,
+    pool: Option<Pool>,
+    model: Model,
+    numbers: u64,
+}
+
+fn volumes_of(pool: &Pool) -> Volumes {
+    pool.volumes().iter().map(|v| (v.uuid, (v.nsid, v.extents))).collect()
+}
+
+impl World {
+    fn new(seed: u64) -> Self {
+        let mut random = Random(seed);
+        let count = 1 + random.index(3);
+        let mut drives: Vec<Drive> = (0..count).map(|n| Drive::new(&format!("S{n}"), 64)).collect();
+        if random.chance(1, 3) {
+            // A former life, at both ends and in the middle.
+            let end = 64 << 20;
+            drives[0].put(512, b"EFI PART");
+            drives[0].put(end - 512, b"EFI PART");
+            drives[0].put(20 << 20, b"old data");
+        }
+        Self { bench: Bench::of(drives, random.next()), pool: None, model: Model::default(), numbers: 0 }
+    }
+
+    fn chance(&mut self, part: u64, of: u64) -> bool {
+        self.bench.random.chance(part, of)
+    }
+
+    /// So many small volumes that the record has several blocks, and can be torn.
+    fn fill(&mut self, count: u64) {
+        self.create_pool().expect("no cut is planned");
+        for _ in 0..count {
+            self.numbers += 1;
+            let request = volume(self.numbers, 1);
+            let pool = self.pool.as_mut().expect("it is there");
+            let job = job(pool.begin_create_volume(&request));
+            self.bench.run(pool, job).expect("no cut is planned").expect("no fault");
+        }
+        self.model.pool = self.pool.as_ref().map(volumes_of);
+    }
+
+    /// Runs a job; the model learns what may be there from now on, and what is when it is answered.
+    fn change(&mut self, job: Job, next: Option<Volumes>) -> Result<(), PowerCut> {
+        let pool = self.pool.as_mut().expect("changes need a pool");
+        self.model.pending = Some(next.clone());
+        match self.bench.run(pool, job)? {
+            Ok(()) => self.model.pool = next,
+            // Decided by the next import.
+            Err(JobError { is_undecided: true, .. }) => return Ok(()),
+            Err(JobError { is_undecided: false, .. }) => {}
+        }
+        self.model.pending = None;
+        if self.model.pool.is_none() {
+            self.pool = None;
+        }
+        Ok(())
+    }
+
+    fn create_pool(&mut self) -> Result<(), PowerCut> {
+        let mut request = tank(self.bench.drives.len());
+        request.uuid = uuid(b'P', self.bench.random.below(2) + 1);
+        request.overwrite_foreign_data = true;
+        self.model.pending = Some(Some(Volumes::new()));
+        match self.bench.create(&request)? {
+            Ok(pool) => {
+                self.pool = Some(pool);
+                self.model.pool = Some(Volumes::new());
+                self.model.pending = None;
+            }
+            Err(JobError { is_undecided: true, .. }) => {}
+            Err(JobError { is_undecided: false, .. }) => self.model.pending = None,
+        }
+        Ok(())
+    }
+
+    /// One thing that an operator or host does.
+    fn act(&mut self) -> Result<(), PowerCut> {
+        if self.chance(1, 40) {
+            let drive = self.bench.random.index(self.bench.drives.len());
+            self.bench.drives[drive].drive.fails_after = Some(self.bench.random.below(6));
+        }
+        let Some(pool) = self.pool.as_mut() else {
+            if self.model.pending.is_some() {
+                // A creation failed half way: the drives have to be looked at again.
+                self.bench.restart();
+                return self.recover();
+            }
+            return self.create_pool();
+        };
+        if self.model.pending.is_some() {
+            // Frozen: nothing can be changed until the restart.
+            assert!(pool.begin_create_volume(&volume(1_000_000, 1)).is_err());
+            return self.write();
+        }
+        let volumes = volumes_of(pool);
+        let chosen = volumes.keys().nth(self.bench.random.index(volumes.len().max(1))).copied();
+        match (self.bench.random.below(10), chosen) {
+            (0..=2, _) | (_, None) if self.chance(9, 10) => self.create_volume(volumes),
+            (3, Some(chosen)) => self.grow_volume(volumes, chosen),
+            (4, Some(chosen)) => self.delete_volume(volumes, chosen),
+            (5, Some(_)) => self.flush(),
+            (_, Some(_)) => self.write(),
+            (_, None) => {
+                let job = job(self.pool.as_mut().expect("it is there").begin_delete_pool());
+                self.change(job, None)
+            }
+        }
+    }
+
+    fn create_volume(&mut self, mut volumes: Volumes) -> Result<(), PowerCut> {
+        self.numbers += 1;
+        let size = 1 + self.bench.random.below(30);
+        let request = volume(self.numbers, size);
+        let pool = self.pool.as_mut().expect("it is there");
+        let Ok(Begun::Job(job)) = pool.begin_create_volume(&request) else { return Ok(()) };
+        let nsid = (1..).find(|n| volumes.values().all(|(used, _)| used != n)).expect("a free one");
+        volumes.insert(request.uuid, (nsid, u32::try_from(size).expect("small")));
+        self.change(job, Some(volumes))
+    }
+
+    fn grow_volume(&mut self, mut volumes: Volumes, uuid: Uuid) -> Result<(), PowerCut> {
+        let (nsid, old) = volumes[&uuid];
+        let more = u32::try_from(1 + self.bench.random.below(20)).expect("small");
+        let mut request = grow(0, u64::from(old + more));
+        request.uuid = uuid;
+        let pool = self.pool.as_mut().expect("it is there");
+        let Ok(Begun::Job(job)) = pool.begin_grow_volume(&request) else { return Ok(()) };
+        volumes.insert(uuid, (nsid, old + more));
+        self.change(job, Some(volumes))
+    }
+
+    fn delete_volume(&mut self, mut volumes: Volumes, uuid: Uuid) -> Result<(), PowerCut> {
+        volumes.remove(&uuid);
+        let job = job(self.pool.as_mut().expect("it is there").begin_delete_volume(uuid));
+        self.change(job, Some(volumes))
+    }
+
+    /// A host writes a few blocks, most of them near the ends of extents.
+    fn write(&mut self) -> Result<(), PowerCut> {
+        let Some(pool) = &self.pool else { return Ok(()) };
+        for _ in 0..4 {
+            let Some(volume) = pool.volumes().get(self.bench.random.index(pool.volumes().len().max(1)))
+            else {
+                return Ok(());
+            };
+            let extent = self.bench.random.below(u64::from(volume.extents));
+            let within = [0, 1, 100, EXTENT_BLOCKS.0 - 1][self.bench.random.index(4)];
+            let lba = extent * EXTENT_BLOCKS.0 + within;
+            self.model.version += 1;
+            let segment =
+                pool.map(volume.nsid, Lba(lba), Blocks(1)).expect("inside").next().expect("one block");
+            let op = Op::Write {
+                lba: segment.lba,
+                buf: content(volume.uuid, lba, self.model.version),
+                fua: false,
+            };
+            let allowed = self.model.data.entry((volume.uuid, lba)).or_insert_with(|| BTreeSet::from([0]));
+            allowed.insert(self.model.version);
+            let drive = usize::try_from(pool.drive(segment.member).0).expect("few drives");
+            self.bench.drives[drive].submit(Tag(u64::MAX), op).expect("room");
+            let done = self.bench.step()?;
+            // A drive that failed may have stored it or not.
+            let _ = done;
+        }
+        Ok(())
+    }
+
+    /// All that was written is durable: the newest version of each block is the only one left.
+    fn flush(&mut self) -> Result<(), PowerCut> {
+        for drive in 0..self.bench.drives.len() {
+            self.bench.drives[drive].submit(Tag(u64::MAX), Op::Flush).expect("room");
+            if self.bench.step()?.iter().any(|c| c.result.is_err()) {
+                return Ok(());
+            }
+        }
+        self.read_back();
+        Ok(())
+    }
+
+    /// What reads show now must be allowed, and is what the blocks hold.
+    fn read_back(&mut self) {
+        let Some(pool) = &self.pool else { return };
+        let mut seen: BTreeMap<(Uuid, u64), u64> = BTreeMap::new();
+        for volume in pool.volumes() {
+            let blocks = Blocks(u64::from(volume.extents) * EXTENT_BLOCKS.0);
+            let mut position = 0;
+            for segment in pool.map(volume.nsid, Lba(0), blocks).expect("the whole volume") {
+                let drive = usize::try_from(pool.drive(segment.member).0).expect("few drives");
+                for (lba, block) in self.bench.drives[drive].drive.blocks(segment.lba.0, segment.blocks.0) {
+                    let at = position + (lba - segment.lba.0);
+                    let version = version_of(&block, volume.uuid, at);
+                    seen.insert((volume.uuid, at), version);
+                }
+                position += segment.blocks.0;
+            }
+            assert_eq!(position, blocks.0, "segments cover the volume");
+        }
+        let here: BTreeSet<Uuid> = pool.volumes().iter().map(|v| v.uuid).collect();
+        for (at, version) in &seen {
+            assert!(self.model.data.contains_key(at), "{at:?} shows version {version}, never written");
+        }
+        self.model.data.retain(|(volume, _), _| here.contains(volume));
+        for (at, allowed) in &mut self.model.data {
+            let version = seen.get(at).copied().unwrap_or(0);
+            assert!(allowed.contains(&version), "{at:?} shows version {version}, allowed are {allowed:?}");
+            *allowed = BTreeSet::from([version]);
+        }
+    }
+
+    /// Imports, compares with the model, settles. A cut during the settling comes back as such.
+    fn recover(&mut self) -> Result<(), PowerCut> {
+        self.pool = None;
+        for drive in &mut self.bench.drives {
+            drive.drive.fails_after = None;
+        }
+        let imported = self.bench.import();
+        assert!(imported.offline.is_empty(), "no drive is missing or damaged: {:?}", imported.offline);
+        assert!(imported.pools.len() <= 1, "one pool at the most");
+        let found = imported.pools.first().map(volumes_of);
+        let answered = found == self.model.pool;
+        let unanswered = self.model.pending.as_ref().is_some_and(|pending| found == *pending);
+        assert!(answered || unanswered, "found {found:?}, model {:?}", self.model);
+        let Some(mut pool) = imported.pools.into_iter().next() else {
+            let usable = |r: &Role| !matches!(r, Role::Member(_) | Role::Failed(_));
+            assert!(imported.drives.iter().all(|d| usable(&d.role)), "{:?}", imported.drives);
+            self.model.pool = None;
+            self.model.pending = None;
+            self.model.data.clear();
+            return Ok(());
+        };
+        assert!(!pool.is_settled() && pool.map(1, Lba(0), Blocks(1)).is_err(), "nothing is served before");
+        let settle = job(pool.begin_settle());
+        self.bench.run(&mut pool, settle)?.expect("the drives work");
+        // From here on it is answered: a later cut must find the same.
+        self.model.pool = found;
+        self.model.pending = None;
+        self.pool = Some(pool);
+        self.read_back_after_cut();
+        Ok(())
+    }
+
+    /// After a restart without a cut the caches still hold what may be lost by the next cut: so older versions stay
+    /// allowed unless everything is flushed; the settling has just done that.
+    fn read_back_after_cut(&mut self) {
+        self.read_back();
+    }
+}
+
+/// A block that says to which volume, place and version it belongs.
+fn content(volume: Uuid, lba: u64, version: u64) -> Vec<u8> {
+    let mut block = vec![0; BLOCK_SIZE];
+    block[..16].copy_from_slice(volume.as_bytes());
+    block[16..24].copy_from_slice(&lba.to_le_bytes());
+    block[24..32].copy_from_slice(&version.to_le_bytes());
+    block
+}
+
+fn version_of(block: &[u8], volume: Uuid, lba: u64) -> u64 {
+    assert_eq!(&block[..16], volume.as_bytes(), "a block of volume {volume} shows another owner's data");
+    assert_eq!(block[16..24], lba.to_le_bytes(), "a block of volume {volume} shows another place's data");
+    u64::from_le_bytes(block[24..32].try_into().expect("eight bytes"))
+}
+
+/// One life with several cuts; gives the hash of everything that happened.
+fn live(seed: u64) -> u64 {
+    let mut world = World::new(seed);
+    if world.chance(1, 8) {
+        world.fill(30);
+    }
+    for _ in 0..3 {
+        world.bench.cut_in = Some(world.bench.random.below(200));
+        let mut actions = 0;
+        while world.act().is_ok() {
+            actions += 1;
+            if actions % 8 == 0 && world.chance(1, 2) {
+                world.bench.restart();
+                world.bench.cut_in = Some(world.bench.random.below(100));
+                if world.recover().is_err() {
+                    break;
+                }
+            }
+        }
+        world.bench.power_cut();
+        // The power may fail again while the pool is brought up to date.
+        world.bench.cut_in = world.chance(1, 2).then(|| world.bench.random.below(12));
+        while world.recover().is_err() {
+            world.bench.power_cut();
+            world.bench.cut_in = world.chance(1, 2).then(|| world.bench.random.below(12));
+        }
+        world.bench.cut_in = None;
+    }
+    world.bench.trace()
+}
+
+/// Goal: nothing answered is lost, nothing unanswered is half there, no extent has two owners, new extents are zero.
+/// Method: 2000 seeds of random work with three power cuts each, every seed twice with equal traces.
+/// A failing seed is in the message: call `live(seed)` to see it again.
+#[test]
+fn answered_changes_survive_power_cuts() {
+    for seed in 0..2000 {
+        let result = std::panic::catch_unwind(|| (live(seed), live(seed)));
+        let Ok((first, second)) = result else { panic!("seed {seed} fails: live({seed})") };
+        assert_eq!(first, second, "seed {seed} is not deterministic");
+    }
+}
+
+/// Goal: the same for one small story, cut at every step, with 20 outcomes of each cut.
+#[test]
+fn every_step_of_a_pools_life_can_be_the_last() {
+    let mut cuts = 0;
+    for step in 0.. {
+        let mut is_done = false;
+        for outcome in 0..20 {
+            let mut world = World::new(step * 31 + outcome);
+            let drives = (0..2).map(|n| Drive::new(&format!("S{n}"), 64));
+            world.bench = Bench::of(drives, outcome);
+            world.bench.cut_in = Some(step);
+            is_done = story(&mut world).is_ok();
+            world.bench.power_cut();
+            world.recover().expect("no cut is planned");
+            cuts += 1;
+        }
+        if is_done {
+            break;
+        }
+    }
+    assert!(cuts > 1500, "the story has {cuts} cuts");
+}
+
+/// Create pool, create two volumes, write, delete one, create a third in its place, grow, delete all.
+fn story(world: &mut World) -> Result<(), PowerCut> {
+    world.create_pool()?;
+    let none = Volumes::new();
+    world.create_volume(none)?;
+    let volumes = volumes_of(world.pool.as_ref().expect("it is there"));
+    world.create_volume(volumes.clone())?;
+    world.write()?;
+    world.flush()?;
+    world.write()?;
+    let volumes = volumes_of(world.pool.as_ref().expect("it is there"));
+    world.delete_volume(volumes, uuid(b'V', 1))?;
+    let volumes = volumes_of(world.pool.as_ref().expect("it is there"));
+    world.create_volume(volumes)?;
+    world.write()?;
+    let volumes = volumes_of(world.pool.as_ref().expect("it is there"));
+    world.grow_volume(volumes, uuid(b'V', 3))?;
+    for number in [2, 3] {
+        let volumes = volumes_of(world.pool.as_ref().expect("it is there"));
+        world.delete_volume(volumes, uuid(b'V', number))?;
+    }
+    let delete = job(world.pool.as_mut().expect("it is there").begin_delete_pool());
+    world.change(delete, None)
+}

@@ -110,6 +110,9 @@ fn try_start<P: Platform>(controller: &Controller<P>) -> Result<Admin<P::Queue>,
     let csts = controller.csts().ok_or(BringUpError::Gone)?;
     if csts.rdy() || csts.cfs() || controller.cc().en() {
         reached(controller, controller.stop(), "stop")?;
+        // After a failed start RDY was never set, so its absence does not say that the reset is over.
+        let wait = controller.wait_for(controller.ready_timeout, |csts| !csts.rdy() && !csts.cfs());
+        reached(controller, wait, "stop")?;
     }
     let admin = Admin::new(controller)?;
     let sqes = u8::try_from(SQE_BYTES.trailing_zeros()).expect("6");

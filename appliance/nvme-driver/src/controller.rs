@@ -114,7 +114,7 @@ impl<P: Platform> Controller<P> {
                 return Wait::Fatal;
             }
             if self.platform.now() >= deadline {
-                return Wait::TooLong;
+                return if csts.cfs() { Wait::Fatal } else { Wait::TooLong };
             }
             self.platform.pause();
         }

@@ -1,0 +1,88 @@
+//! Admin commands (Base 2.1 §5.1).
+
+use crate::controller::{Controller, Kind};
+use crate::outcome::{Answer, Command, Outcome, Refusal};
+use crate::slab::Key;
+use crate::target::{Subsystem, Target};
+use crate::{feature, identify, page};
+use nvme_spec::{AdminOpcode, Status};
+
+/// Admin commands of a controller with namespaces; the effects log lists them.
+pub(crate) const SUPPORTED: [AdminOpcode; 7] = [
+    AdminOpcode::GET_LOG_PAGE,
+    AdminOpcode::IDENTIFY,
+    AdminOpcode::ABORT,
+    AdminOpcode::SET_FEATURES,
+    AdminOpcode::GET_FEATURES,
+    AdminOpcode::ASYNC_EVENT_REQUEST,
+    AdminOpcode::KEEP_ALIVE,
+];
+
+/// What the handlers of one command look at.
+pub(crate) struct Context<'a> {
+    pub(crate) target: &'a Target,
+    pub(crate) controller: &'a Controller,
+    /// The subsystem, unless it is the discovery subsystem.
+    pub(crate) subsystem: Option<&'a Subsystem>,
+}
+
+impl<'a> Context<'a> {
+    fn new(target: &'a Target, key: Key) -> Result<Self, Status> {
+        let controller = target.controllers.get(key).ok_or(Status::ABORTED_SQ_DELETION)?;
+        let subsystem = match controller.kind {
+            Kind::Io(key) => Some(target.subsystems.get(key).ok_or(Status::ABORTED_SQ_DELETION)?),
+            Kind::Discovery => None,
+        };
+        Ok(Self { target, controller, subsystem })
+    }
+}
+
+pub(crate) fn command(target: &mut Target, key: Key, command: &Command<'_>) -> Result<Outcome, Refusal> {
+    let sqe = command.sqe;
+    match AdminOpcode(sqe.opc) {
+        AdminOpcode::IDENTIFY => {
+            let page = identify::page(&Context::new(target, key)?, sqe)?;
+            Ok(Outcome::Done(Answer::with_data(sqe, cut(page, command.data_len)?)))
+        }
+        AdminOpcode::GET_LOG_PAGE => page::get(target, key, command),
+        AdminOpcode::GET_FEATURES => {
+            let context = Context::new(target, key)?;
+            let (dw0, data) = feature::get(&context, sqe)?;
+            let mut answer = Answer::with_result(sqe, dw0);
+            if !data.is_empty() {
+                answer.data = cut(data, command.data_len)?;
+            }
+            Ok(Outcome::Done(answer))
+        }
+        AdminOpcode::SET_FEATURES => feature::set(target, key, command),
+        AdminOpcode::ASYNC_EVENT_REQUEST => {
+            let controller = target.controllers.get_mut(key).ok_or(Status::ABORTED_SQ_DELETION)?;
+            controller.hold(command.tag, sqe.cid.get(), &mut target.actions)?;
+            Ok(Outcome::Held)
+        }
+        AdminOpcode::KEEP_ALIVE => Ok(Outcome::Done(Answer::success(sqe))),
+        AdminOpcode::ABORT => abort(target, key, command),
+        _ => Err(Status::INVALID_OPCODE.dnr().into()),
+    }
+}
+
+/// Event requests are aborted; everything else runs to its end, which is what dword 0 tells (Base 2.1 §5.1.1).
+fn abort(target: &mut Target, key: Key, command: &Command<'_>) -> Result<Outcome, Refusal> {
+    let controller = target.controllers.get_mut(key).ok_or(Status::ABORTED_SQ_DELETION)?;
+    if controller.is_discovery() {
+        return Err(Status::INVALID_OPCODE.dnr().into());
+    }
+    let [q0, q1, c0, c1] = command.sqe.cdw10.to_bytes();
+    let is_admin = u16::from_le_bytes([q0, q1]) == 0;
+    let is_aborted = is_admin && controller.abort_held(u16::from_le_bytes([c0, c1]), &mut target.actions);
+    Ok(Outcome::Done(Answer::with_result(command.sqe, u32::from(!is_aborted))))
+}
+
+/// At most as much of a page as the host has room for.
+fn cut(mut page: Vec<u8>, data_len: u32) -> Result<Vec<u8>, Status> {
+    if data_len == 0 {
+        return Err(Status::INVALID_SGL_LENGTH.dnr());
+    }
+    page.truncate(usize::try_from(data_len).unwrap_or(usize::MAX));
+    Ok(page)
+}

@@ -1,0 +1,197 @@
+//! Identify (Base 2.1 §5.1.13): what a host learns about controller and namespaces. Linux checks many of these fields and
+//! refuses a controller that gets one wrong; the reasons stand at the lines.
+
+use crate::admin::Context;
+use crate::config::NamespaceConfig;
+use crate::limits::{
+    ABORT_MAX, AER_MAX, ANA_GROUPS, ERRORS_MAX, IN_CAPSULE_MAX, KEEP_ALIVE_GRANULARITY_MS, MDTS, MQES_Z,
+    NSID_MAX,
+};
+use crate::property::VERSION;
+use nvme_spec::feature::notice;
+use nvme_spec::identify::{
+    Cns, ControllerType, IDENTIFY_LEN, IdentifyController, IdentifyIndependentNamespace, IdentifyNamespace,
+    IdentifyNvmController, NamespaceDescriptor, nidt,
+};
+use nvme_spec::{NSID_ALL, Sqe, Status, ascii_field, nqn_field};
+use zerocopy::little_endian::{U16, U32, U64};
+use zerocopy::{FromZeros, IntoBytes};
+
+/// Our blocks are 4 KiB.
+const LBADS: u8 = 12;
+const _: () = assert!(block::BLOCK_SIZE == 1 << LBADS);
+
+/// The ANA group of a namespace, for life.
+pub(crate) fn ana_group(nsid: u32) -> u32 {
+    nsid.saturating_sub(1).checked_rem(ANA_GROUPS).unwrap_or(0).saturating_add(1)
+}
+
+pub(crate) fn page(context: &Context<'_>, sqe: &Sqe) -> Result<Vec<u8>, Status> {
+    let [cns, ..] = sqe.cdw10.to_bytes();
+    let [_, _, _, csi] = sqe.cdw11.to_bytes();
+    let (cns, nsid) = (Cns(cns), sqe.nsid.get());
+    if context.subsystem.is_none() {
+        return match cns {
+            Cns::CONTROLLER => Ok(discovery_controller(context).as_bytes().to_vec()),
+            _ => Err(Status::INVALID_FIELD.dnr()),
+        };
+    }
+    // The NVM command set is the only one, and its identifier is 0.
+    let is_csi_known = csi == 0;
+    match cns {
+        Cns::CONTROLLER => Ok(controller(context).as_bytes().to_vec()),
+        Cns::NAMESPACE => {
+            let found = namespace_or_none(context, nsid)?;
+            Ok(found.map_or_else(zeroes, |n| namespace(n).as_bytes().to_vec()))
+        }
+        Cns::ACTIVE_NAMESPACES => active(context, nsid),
+        Cns::IO_ACTIVE_NAMESPACES if is_csi_known => active(context, nsid),
+        Cns::NAMESPACE_DESCRIPTORS => descriptors(context, nsid),
+        // No storage tags, no protection information: everything is zero (NVM 1.1 §4.1.5.3).
+        Cns::IO_NAMESPACE if is_csi_known => namespace_or_none(context, nsid).map(|_| zeroes()),
+        Cns::IO_CONTROLLER if is_csi_known => {
+            // No limits beyond MDTS; of the commands that have limits here only Write Zeroes is supported.
+            Ok(IdentifyNvmController::new_zeroed().as_bytes().to_vec())
+        }
+        Cns::INDEPENDENT_NAMESPACE => {
+            let found = namespace_or_none(context, nsid)?;
+            Ok(found.map_or_else(zeroes, |n| independent(n).as_bytes().to_vec()))
+        }
+        Cns::IO_COMMAND_SETS => {
+            // One combination: the NVM command set alone.
+            let mut page = zeroes();
+            if let Some(first) = page.first_mut() {
+                *first = 1;
+            }
+            Ok(page)
+        }
+        _ => Err(Status::INVALID_FIELD.dnr()),
+    }
+}
+
+fn zeroes() -> Vec<u8> {
+    vec![0; IDENTIFY_LEN]
+}
+
+/// An inactive namespace is no error, its page is zero (Base 2.1 §5.1.13.1); a number that can be none is one.
+fn namespace_or_none<'a>(context: &Context<'a>, nsid: u32) -> Result<Option<&'a NamespaceConfig>, Status> {
+    if nsid == 0 || nsid == NSID_ALL || nsid > NSID_MAX {
+        return Err(Status::INVALID_NAMESPACE.dnr());
+    }
+    Ok(context.subsystem.and_then(|subsystem| subsystem.namespaces.get(&nsid)))
+}
+
+/// Identifiers of active namespaces above `nsid`, ascending.
+fn active(context: &Context<'_>, nsid: u32) -> Result<Vec<u8>, Status> {
+    if nsid >= NSID_ALL.saturating_sub(1) {
+        return Err(Status::INVALID_NAMESPACE.dnr());
+    }
+    let mut page = zeroes();
+    let above = context
+        .subsystem
+        .into_iter()
+        .flat_map(|subsystem| subsystem.namespaces.range(nsid.saturating_add(1)..).map(|(nsid, _)| *nsid));
+    for (to, nsid) in page.chunks_exact_mut(4).zip(above) {
+        to.copy_from_slice(&nsid.to_le_bytes());
+    }
+    Ok(page)
+}
+
+fn descriptors(context: &Context<'_>, nsid: u32) -> Result<Vec<u8>, Status> {
+    let namespace = namespace_or_none(context, nsid)?.ok_or(Status::INVALID_NAMESPACE.dnr())?;
+    let mut page = Vec::with_capacity(IDENTIFY_LEN);
+    for nidt in [nidt::UUID, nidt::NGUID] {
+        let nid = *namespace.uuid.as_bytes();
+        let descriptor = NamespaceDescriptor { nidt, nidl: 16, reserved: [0; 2], nid };
+        page.extend_from_slice(descriptor.as_bytes());
+    }
+    page.resize(IDENTIFY_LEN, 0);
+    Ok(page)
+}
+
+/// What both kinds of controllers have in common.
+fn common(context: &Context<'_>) -> IdentifyController {
+    let mut id = IdentifyController::new_zeroed();
+    id.fr = ascii_field(&context.target.config.firmware);
+    id.mdts = MDTS;
+    id.cntlid = U16::new(context.controller.cntlid); // Linux compares it with the answer to Connect
+    id.ver = U32::new(VERSION.into_bits());
+    id.lpa = 0b110; // effects log; lengths and offsets of 32 bits and more
+    id.aerl_z = u8::try_from(AER_MAX).unwrap_or(u8::MAX).saturating_sub(1);
+    id.elpe_z = u8::try_from(ERRORS_MAX).unwrap_or(u8::MAX).saturating_sub(1);
+    id.kas = U16::new(u16::try_from(KEEP_ALIVE_GRANULARITY_MS / 100).unwrap_or(u16::MAX));
+    id.maxcmd = U16::new(MQES_Z.saturating_add(1)); // Linux warns of zero
+    id.sgls = U32::new(1 | 1 << 20); // SGLs, and offsets for in-capsule data: Linux refuses fabrics without
+    id.ioccsz = U32::new(64u32.saturating_add(IN_CAPSULE_MAX) / 16);
+    id.iorcsz = U32::new(1);
+    id.msdbd = 1;
+    id
+}
+
+fn controller(context: &Context<'_>) -> IdentifyController {
+    let mut id = common(context);
+    if let Some(subsystem) = context.subsystem {
+        id.sn = ascii_field(&subsystem.config.serial);
+        id.mn = ascii_field(&subsystem.config.model);
+        id.subnqn = nqn_field(&subsystem.config.nqn).unwrap_or([0; 256]);
+        // Flush to all namespaces at once is not supported, cache or not.
+        id.vwc = IdentifyController::VWC_NO_BROADCAST
+            | if subsystem.config.is_volatile { IdentifyController::VWC_PRESENT } else { 0 };
+    }
+    id.cmic = 0b1011; // several ports, several controllers, ANA: Linux refuses a second path without
+    id.oaes = U32::new(notice::NAMESPACE_ATTRIBUTE | notice::ANA_CHANGE);
+    id.ctratt = U32::new(IdentifyController::CTRATT_HIDS | IdentifyController::CTRATT_TBKAS);
+    id.cntrltype = ControllerType::IO;
+    id.crdt = [U16::new(1), U16::new(10), U16::new(100)];
+    id.acl_z = ABORT_MAX.saturating_sub(1);
+    id.frmw = 0b11; // one slot, read-only
+    id.anatt = 10;
+    id.anacap = 0b1; // optimized is the only state there is so far
+    id.anagrpmax = U32::new(ANA_GROUPS);
+    id.nanagrpid = U32::new(ANA_GROUPS);
+    id.sqes = 0x66;
+    id.cqes = 0x44;
+    id.nn = U32::new(NSID_MAX);
+    id.mnan = U32::new(NSID_MAX); // Linux refuses ANA unless 0 < MNAN ≤ NN
+    id.oncs = U16::new(IdentifyController::ONCS_WRITE_ZEROES);
+    id.ofcs = U16::new(1); // Disconnect
+    id
+}
+
+fn discovery_controller(context: &Context<'_>) -> IdentifyController {
+    let mut id = common(context);
+    id.sn = ascii_field("");
+    id.mn = ascii_field("Ironbay discovery");
+    // The unique name, also for hosts that came by the well-known one (Base 2.1 §3.1.3.3.1).
+    id.subnqn = nqn_field(&context.target.config.discovery_nqn).unwrap_or([0; 256]);
+    id.oaes = U32::new(notice::DISCOVERY_CHANGE);
+    id.ctratt = U32::new(IdentifyController::CTRATT_TBKAS);
+    id.cntrltype = ControllerType::DISCOVERY;
+    id.dctype = 1; // direct discovery controller
+    id
+}
+
+fn namespace(config: &NamespaceConfig) -> IdentifyNamespace {
+    let mut id = IdentifyNamespace::new_zeroed();
+    let blocks = U64::new(config.blocks.0);
+    (id.nsze, id.ncap, id.nuse) = (blocks, blocks, blocks);
+    id.nmic = 1;
+    // Deallocated blocks read as zeroes, and Write Zeroes may deallocate: Linux then uses it to discard.
+    id.dlfeat = 0b1001;
+    let bytes = config.blocks.bytes().map_or(u64::MAX, |bytes| bytes.0);
+    id.nvmcap = u128::from(bytes).to_le_bytes();
+    id.anagrpid = U32::new(ana_group(config.nsid));
+    id.nguid = *config.uuid.as_bytes(); // ESXi ignores namespaces without
+    if let Some(format) = id.lbaf.first_mut() {
+        format.lbads = LBADS;
+    }
+    id
+}
+
+fn independent(config: &NamespaceConfig) -> IdentifyIndependentNamespace {
+    let mut id = IdentifyIndependentNamespace::new_zeroed();
+    id.nmic = 1;
+    id.anagrpid = U32::new(ana_group(config.nsid));
+    id.nstat = 1; // ready
+    id
+}

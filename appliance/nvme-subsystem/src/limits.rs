@@ -1,0 +1,57 @@
+//! Bounds of this crate, and why.
+
+use core::time::Duration;
+
+/// Largest namespace identifier, reported as NN and MNAN. A pool holds at most 256 volumes; Linux sizes its ANA log buffer
+/// from it (16 + 64·32 + 4·MNAN bytes), which must stay below MDTS.
+pub const NSID_MAX: u32 = 1024;
+
+/// ANA groups of a subsystem, fixed: a namespace keeps its group for life, ownership of groups will move between nodes.
+pub const ANA_GROUPS: u32 = 64;
+
+/// Entries of a queue less one: CAP.MQES.
+pub const MQES_Z: u16 = 1023;
+
+/// I/O queues of one controller: one per processor of the host is what Linux asks for.
+pub const IO_QUEUES_MAX: u16 = 64;
+
+/// Controllers of all subsystems on a node. Guessed: 256 hosts with four associations each.
+pub const CONTROLLERS_MAX: usize = 1024;
+
+/// Connections: every queue of half of the controllers with eight queues, and some that are not associated yet. Guessed.
+pub const CONNECTIONS_MAX: usize = 8192;
+
+/// Subsystems on a node: one per pool. Guessed.
+pub const SUBSYSTEMS_MAX: usize = 64;
+
+/// MDTS as a power of two of 4 KiB pages: 1 MiB.
+pub const MDTS: u8 = 8;
+/// The same in bytes.
+pub const TRANSFER_MAX: u32 = 4096 << MDTS;
+
+/// Asynchronous Event Requests that are held per controller (AERL is this less one). The standard recommends 4 at least.
+pub const AER_MAX: usize = 4;
+
+/// Abort commands that a host may have outstanding (ACL is this less one); we answer each at once.
+pub const ABORT_MAX: u8 = 4;
+
+/// Errors that the error log keeps per controller.
+pub const ERRORS_MAX: usize = 32;
+
+/// In-capsule data of I/O queues, announced as IOCCSZ. The transport (`nvme-tcp`) accepts as much; `target` asserts it.
+pub const IN_CAPSULE_MAX: u32 = 16 * 1024;
+
+/// Granularity of the keep alive timer (KAS), and the shortest timeout.
+pub const KEEP_ALIVE_GRANULARITY_MS: u32 = 1000;
+
+/// CAP.TO and CRTO.CRWMT in 500 ms units. We are ready at once; Linux only wants them nonzero.
+pub const READY_TIMEOUT: u8 = 15;
+
+/// An association whose controller is disabled or shut down is kept this long (Base 2.1 §3.3.2.3: two minutes at least).
+pub const IDLE_ASSOCIATION: Duration = Duration::from_secs(125);
+
+/// A discovery controller without keep alive timeout is dropped after so long without a command (Base 2.1 §3.1.3.3).
+pub const DISCOVERY_IDLE: Duration = Duration::from_secs(125);
+
+/// Data of an admin command from the host: the largest is Connect with 1024 bytes.
+pub const ADMIN_DATA_MAX: u32 = 4096;

@@ -1,0 +1,194 @@
+//! What becomes of a command.
+
+use block::{Blocks, Lba, MediaError};
+use nvme_spec::{Cqe, Sqe, Status};
+use zerocopy::little_endian::{U16, U32};
+
+use crate::slab::Key;
+
+/// Names a connection; chosen by [`crate::Target::on_accept`].
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct ConnectionId(pub(crate) Key);
+
+/// A command as the transport delivers it.
+#[derive(Clone, Copy, Debug)]
+pub struct Command<'a> {
+    /// The owner's name for it (its slot); handed back in [`Action::Complete`].
+    pub tag: u32,
+    /// The command.
+    pub sqe: &'a Sqe,
+    /// Bytes that its SGL describes, in the capsule or not.
+    pub data_len: u32,
+}
+
+/// What is to be done with a command.
+#[derive(Debug)]
+pub enum Outcome {
+    /// Answer it now.
+    Done(Answer),
+    /// It brings this many bytes (at most [`crate::limits::ADMIN_DATA_MAX`]): receive them, then call
+    /// [`crate::Target::on_data`].
+    NeedsData {
+        /// How many.
+        len: u32,
+    },
+    /// Connect succeeded: tell the transport about the queue, then answer.
+    Connected {
+        /// The answer.
+        answer: Answer,
+        /// The queue.
+        queue: Queue,
+    },
+    /// Ask the storage, then answer with [`crate::Target::on_io_done`].
+    Io(Io),
+    /// An Asynchronous Event Request: answered later by [`Action::Complete`].
+    Held,
+}
+
+/// A finished command: the completion, and what is sent before it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Answer {
+    /// Status and result. The transport fills in the queue head.
+    pub cqe: Cqe,
+    /// Data for the host: a page or log. Empty for most commands, and for all errors.
+    pub data: Vec<u8>,
+}
+
+impl Answer {
+    pub(crate) fn success(sqe: &Sqe) -> Self {
+        Self { cqe: Cqe::new(sqe.cid.get(), Status::SUCCESS), data: Vec::new() }
+    }
+
+    pub(crate) fn with_data(sqe: &Sqe, data: Vec<u8>) -> Self {
+        Self { data, ..Self::success(sqe) }
+    }
+
+    pub(crate) fn with_result(sqe: &Sqe, dw0: u32) -> Self {
+        let mut answer = Self::success(sqe);
+        answer.cqe.dw0 = U32::new(dw0);
+        answer
+    }
+}
+
+/// The queue that a Connect created.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Queue {
+    /// Queue identifier; 0 is the admin queue.
+    pub qid: u16,
+    /// Entries, as a real count.
+    pub entries: u16,
+    /// The host wants no submission queue flow control.
+    pub is_flow_control_disabled: bool,
+}
+
+/// A checked I/O command: the range lies within the namespace, the length is that of the data.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Io {
+    /// The volume, as [`crate::NamespaceConfig::volume`] named it.
+    pub volume: u64,
+    /// What to do.
+    pub kind: IoKind,
+}
+
+/// What an I/O command does.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum IoKind {
+    /// Read blocks.
+    Read {
+        /// First block.
+        lba: Lba,
+        /// How many; at most [`crate::limits::TRANSFER_MAX`] bytes.
+        blocks: Blocks,
+    },
+    /// Write blocks.
+    Write {
+        /// First block.
+        lba: Lba,
+        /// How many; at most [`crate::limits::TRANSFER_MAX`] bytes.
+        blocks: Blocks,
+        /// Complete only when durable.
+        fua: bool,
+    },
+    /// Make blocks read as zeroes.
+    WriteZeroes {
+        /// First block.
+        lba: Lba,
+        /// How many, up to 65536.
+        blocks: Blocks,
+        /// Complete only when durable.
+        fua: bool,
+        /// The space may be given back.
+        deallocate: bool,
+    },
+    /// Make completed writes durable.
+    Flush,
+}
+
+impl IoKind {
+    /// Bytes that move between the host and the buffer.
+    #[must_use]
+    pub fn data_len(self) -> u32 {
+        match self {
+            Self::Read { blocks, .. } | Self::Write { blocks, .. } => {
+                blocks.bytes().and_then(|bytes| u32::try_from(bytes.0).ok()).unwrap_or(0)
+            }
+            Self::WriteZeroes { .. } | Self::Flush => 0,
+        }
+    }
+}
+
+/// Something the target wants without being asked.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Action {
+    /// Answer a command that was [`Outcome::Held`].
+    Complete {
+        /// Its connection.
+        connection: ConnectionId,
+        /// As given in [`Command::tag`].
+        tag: u32,
+        /// The completion.
+        cqe: Cqe,
+    },
+    /// Close this connection, then call [`crate::Target::on_close`].
+    Close {
+        /// Which.
+        connection: ConnectionId,
+    },
+}
+
+/// A refusal: the status, and where the fault lies if it is one of Connect.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Refusal {
+    pub(crate) status: Status,
+    pub(crate) dw0: u32,
+}
+
+impl From<Status> for Refusal {
+    fn from(status: Status) -> Self {
+        Self { status, dw0: 0 }
+    }
+}
+
+impl Refusal {
+    pub(crate) fn answer(self, sqe: &Sqe) -> Answer {
+        let mut cqe = Cqe::new(0, self.status);
+        cqe.cid = U16::new(sqe.cid.get());
+        cqe.dw0 = U32::new(self.dw0);
+        Answer { cqe, data: Vec::new() }
+    }
+}
+
+/// What a host is told when the storage failed. The drive layer has retried already, so nothing here asks the host to
+/// repeat what will fail again.
+pub(crate) fn media_status(error: MediaError) -> Status {
+    match error {
+        MediaError::Unreadable => Status::UNRECOVERED_READ_ERROR.dnr(),
+        MediaError::WriteFault => Status::WRITE_FAULT.dnr(),
+        MediaError::ReadOnly => Status::WRITE_PROTECTED.dnr(),
+        // The range was checked here: the engine and we disagree about the size.
+        MediaError::OutOfRange => Status::INTERNAL_ERROR.dnr(),
+        MediaError::TimedOut => Status::COMMAND_INTERRUPTED,
+        // Not a path error: the host would try the same path again without end.
+        MediaError::Gone => Status::INTERNAL_ERROR.dnr(),
+    }
+}

@@ -1,0 +1,186 @@
+//! Get Log Page (Base 2.1 §5.1.12). Each page is built whole, then the part that was asked for is cut out: nothing behind
+//! its end can leak, and offsets need no care in the builders.
+
+use crate::admin::{self, Context};
+use crate::controller::Controller;
+use crate::limits::{ANA_GROUPS, ERRORS_MAX, TRANSFER_MAX};
+use crate::outcome::{Answer, Command, Outcome, Refusal};
+use crate::slab::Key;
+use crate::target::{Subsystem, Target};
+use crate::{discovery, feature, identify};
+use nvme_spec::log::{
+    ANA_LSP_GROUPS_ONLY, AnaGroup, AnaHeader, AnaState, CHANGED_NAMESPACES_MAX, EffectsLog, ErrorEntry,
+    FirmwareSlotLog, GetLogPage, LogPage, SmartLog,
+};
+use nvme_spec::{NvmOpcode, Status, ascii_field};
+use zerocopy::little_endian::{U16, U32, U64};
+use zerocopy::{FromZeros, IntoBytes};
+
+/// Pages of a controller with namespaces; page 0 lists them.
+const SUPPORTED: [LogPage; 8] = [
+    LogPage::SUPPORTED,
+    LogPage::ERROR,
+    LogPage::SMART,
+    LogPage::FIRMWARE_SLOT,
+    LogPage::CHANGED_NAMESPACES,
+    LogPage::COMMAND_EFFECTS,
+    LogPage::ANA,
+    LogPage::FEATURE_EFFECTS,
+];
+
+pub(crate) fn get(target: &mut Target, key: Key, command: &Command<'_>) -> Result<Outcome, Refusal> {
+    let get = GetLogPage::from(command.sqe);
+    if get.is_index || !get.offset.is_multiple_of(4) || get.len > u64::from(TRANSFER_MAX) {
+        return Err(Status::INVALID_FIELD.dnr().into());
+    }
+    if get.len != u64::from(command.data_len) {
+        return Err(Status::INVALID_SGL_LENGTH.dnr().into());
+    }
+    let is_discovery = target.controllers.get(key).is_some_and(Controller::is_discovery);
+    let part = if is_discovery {
+        if get.lid != LogPage::DISCOVERY {
+            return Err(Status::INVALID_LOG_PAGE.dnr().into());
+        }
+        discovery::refresh(target, key, get.offset)?;
+        let controller = target.controllers.get(key).ok_or(Status::ABORTED_SQ_DELETION)?;
+        part(&controller.discovery_snapshot, &get)?
+    } else {
+        part(&page(target, key, &get)?, &get)?
+    };
+    let controller = target.controllers.get_mut(key).ok_or(Status::ABORTED_SQ_DELETION)?;
+    if !get.rae {
+        if get.lid == LogPage::CHANGED_NAMESPACES {
+            controller.changed_namespaces.clear();
+        }
+        controller.rearm(get.lid, &mut target.actions);
+    }
+    Ok(Outcome::Done(Answer::with_data(command.sqe, part)))
+}
+
+/// The part of a page, zeroes behind its end; an offset behind the end is refused.
+fn part(page: &[u8], get: &GetLogPage) -> Result<Vec<u8>, Status> {
+    let offset = usize::try_from(get.offset).map_err(|_| Status::INVALID_FIELD.dnr())?;
+    let len = usize::try_from(get.len).map_err(|_| Status::INVALID_FIELD.dnr())?;
+    let rest = page.get(offset..).ok_or(Status::INVALID_FIELD.dnr())?;
+    let mut part = rest.get(..len.min(rest.len())).unwrap_or_default().to_vec();
+    part.resize(len, 0);
+    Ok(part)
+}
+
+fn page(target: &Target, key: Key, get: &GetLogPage) -> Result<Vec<u8>, Status> {
+    let controller = target.controllers.get(key).ok_or(Status::ABORTED_SQ_DELETION)?;
+    let crate::controller::Kind::Io(subsystem) = controller.kind else {
+        return Err(Status::INVALID_LOG_PAGE.dnr());
+    };
+    let subsystem = target.subsystems.get(subsystem).ok_or(Status::ABORTED_SQ_DELETION)?;
+    let context = Context { target, controller, subsystem: Some(subsystem) };
+    match get.lid {
+        LogPage::SUPPORTED => Ok(table(SUPPORTED.iter().map(|page| page.0))),
+        LogPage::FEATURE_EFFECTS => Ok(table(feature::SUPPORTED.iter().map(|feature| feature.0))),
+        LogPage::ERROR => Ok(errors(controller)),
+        LogPage::SMART => Ok(smart(controller).as_bytes().to_vec()),
+        LogPage::FIRMWARE_SLOT => Ok(firmware(&context).as_bytes().to_vec()),
+        LogPage::CHANGED_NAMESPACES => Ok(changed(controller)),
+        LogPage::COMMAND_EFFECTS if get.csi == 0 => Ok(effects().as_bytes().to_vec()),
+        LogPage::ANA => Ok(ana(subsystem, get.lsp & ANA_LSP_GROUPS_ONLY != 0)),
+        _ => Err(Status::INVALID_LOG_PAGE.dnr()),
+    }
+}
+
+/// 256 dwords, with bit 0 set for what is supported.
+fn table(numbers: impl Iterator<Item = u8>) -> Vec<u8> {
+    let mut page = vec![0u8; 1024];
+    for number in numbers {
+        if let Some(entry) = page.get_mut(usize::from(number).saturating_mul(4)) {
+            *entry = 1;
+        }
+    }
+    page
+}
+
+fn errors(controller: &Controller) -> Vec<u8> {
+    let mut page: Vec<u8> = controller.errors.iter().flat_map(|entry| entry.as_bytes().to_vec()).collect();
+    page.resize(ERRORS_MAX.saturating_mul(size_of::<ErrorEntry>()), 0);
+    page
+}
+
+/// What a controller without temperature and wear can truthfully say.
+fn smart(controller: &Controller) -> SmartLog {
+    let counters = &controller.counters;
+    // A data unit is 1000 times 512 bytes, rounded up.
+    let units = |blocks: u64| u128::from(blocks).saturating_mul(8).div_ceil(1000).to_le_bytes();
+    let mut log = SmartLog::new_zeroed();
+    log.available_spare = 100;
+    log.spare_threshold = 10;
+    log.data_units_read = units(counters.blocks_read);
+    log.data_units_written = units(counters.blocks_written);
+    log.host_reads = u128::from(counters.reads).to_le_bytes();
+    log.host_writes = u128::from(counters.writes).to_le_bytes();
+    log.media_errors = u128::from(counters.media_errors).to_le_bytes();
+    log.error_entries = u128::from(counters.errors).to_le_bytes();
+    log
+}
+
+fn firmware(context: &Context<'_>) -> FirmwareSlotLog {
+    let mut log = FirmwareSlotLog::new_zeroed();
+    log.afi = 1;
+    if let Some(slot) = log.frs.first_mut() {
+        *slot = ascii_field(&context.target.config.firmware);
+    }
+    log
+}
+
+fn changed(controller: &Controller) -> Vec<u8> {
+    // There are not more identifiers than the page has room for.
+    const _: () = assert!(crate::limits::NSID_MAX as usize <= CHANGED_NAMESPACES_MAX);
+    let mut page: Vec<u8> =
+        controller.changed_namespaces.iter().flat_map(|nsid| nsid.to_le_bytes()).collect();
+    page.resize(CHANGED_NAMESPACES_MAX.saturating_mul(4), 0);
+    page
+}
+
+/// No command has effects beyond its data: Linux would freeze all IO around one that claimed some.
+fn effects() -> EffectsLog {
+    let mut log = EffectsLog::new_zeroed();
+    for opcode in admin::SUPPORTED {
+        if let Some(entry) = log.admin.get_mut(usize::from(opcode.0)) {
+            *entry = U32::new(EffectsLog::CSUPP);
+        }
+    }
+    let writes = EffectsLog::CSUPP | EffectsLog::LBCC;
+    for (opcode, effect) in [
+        (NvmOpcode::FLUSH, EffectsLog::CSUPP),
+        (NvmOpcode::READ, EffectsLog::CSUPP),
+        (NvmOpcode::WRITE, writes),
+        (NvmOpcode::WRITE_ZEROES, writes),
+    ] {
+        if let Some(entry) = log.io.get_mut(usize::from(opcode.0)) {
+            *entry = U32::new(effect);
+        }
+    }
+    log
+}
+
+/// All groups, empty ones too, so that a host knows the state of a group before the first namespace is in it; and always
+/// whole: Linux refuses a controller whose log is cut.
+fn ana(subsystem: &Subsystem, groups_only: bool) -> Vec<u8> {
+    let mut header = AnaHeader::new_zeroed();
+    header.chgcnt = U64::new(subsystem.ana_changes);
+    header.ngrps = U16::new(u16::try_from(ANA_GROUPS).unwrap_or(u16::MAX));
+    let mut page = header.as_bytes().to_vec();
+    for grpid in 1..=ANA_GROUPS {
+        let members = || subsystem.namespaces.keys().filter(|nsid| identify::ana_group(**nsid) == grpid);
+        let mut group = AnaGroup::new_zeroed();
+        group.grpid = U32::new(grpid);
+        group.chgcnt = U64::new(subsystem.ana_changes);
+        group.state = AnaState::OPTIMIZED.0;
+        if !groups_only {
+            group.nnsids = U32::new(u32::try_from(members().count()).unwrap_or(u32::MAX));
+        }
+        page.extend_from_slice(group.as_bytes());
+        if !groups_only {
+            page.extend(members().flat_map(|nsid| nsid.to_le_bytes()));
+        }
+    }
+    page
+}

@@ -1,0 +1,385 @@
+//! The target: all subsystems, controllers and connections of a node, and the way of a command through them.
+
+use crate::config::{ConfigError, Endpoints, NamespaceConfig, Session, SubsystemConfig, TargetConfig};
+use crate::controller::{Controller, Kind, Notice};
+use crate::limits::{ADMIN_DATA_MAX, CONNECTIONS_MAX, CONTROLLERS_MAX, NSID_MAX, SUBSYSTEMS_MAX};
+use crate::outcome::{Action, Answer, Command, ConnectionId, Io, IoKind, Outcome, Refusal, media_status};
+use crate::slab::{Key, Slab};
+use crate::{admin, connect, nvm, property};
+use block::{Blocks, MediaError, Tick};
+use nvme_spec::fabrics::CONNECT_DATA_LEN;
+use nvme_spec::{AdminOpcode, Cqe, FabricsType, Sqe, Status};
+use std::collections::{BTreeMap, VecDeque};
+
+/// A subsystem and its namespaces.
+#[derive(Debug)]
+pub(crate) struct Subsystem {
+    pub(crate) config: SubsystemConfig,
+    pub(crate) namespaces: BTreeMap<u32, NamespaceConfig>,
+    /// Grows when the ANA log changes.
+    pub(crate) ana_changes: u64,
+    pub(crate) last_cntlid: u16,
+}
+
+/// A queue: what a connection became with Connect.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct QueueOf {
+    pub(crate) controller: Key,
+    pub(crate) qid: u16,
+}
+
+#[derive(Debug)]
+pub(crate) struct Connection {
+    pub(crate) endpoints: Endpoints,
+    pub(crate) queue: Option<QueueOf>,
+}
+
+/// All subsystems of a node. See the crate header for how it is used.
+#[derive(Debug)]
+pub struct Target {
+    pub(crate) config: TargetConfig,
+    pub(crate) subsystems: Slab<Subsystem>,
+    pub(crate) controllers: Slab<Controller>,
+    pub(crate) connections: Slab<Connection>,
+    pub(crate) actions: VecDeque<Action>,
+    pub(crate) discovery_changes: u64,
+    pub(crate) last_discovery_cntlid: u16,
+    deadline: Option<Tick>,
+}
+
+impl Target {
+    /// A target without subsystems.
+    #[must_use]
+    pub fn new(config: TargetConfig) -> Self {
+        Self {
+            config,
+            subsystems: Slab::new(SUBSYSTEMS_MAX),
+            controllers: Slab::new(CONTROLLERS_MAX),
+            connections: Slab::new(CONNECTIONS_MAX),
+            actions: VecDeque::new(),
+            discovery_changes: 1,
+            last_discovery_cntlid: 0,
+            deadline: None,
+        }
+    }
+
+    /// The address of the portals is known now (port 0 was asked for).
+    pub fn set_io_port(&mut self, port: u16) {
+        self.config.io_port = port;
+        self.discovery_changed();
+    }
+
+    // ---- configuration -------------------------------------------------------------------------------------------
+
+    /// Adds a subsystem without namespaces.
+    ///
+    /// # Errors
+    /// [`ConfigError::SubsystemRefused`], [`ConfigError::TooManySubsystems`].
+    pub fn add_subsystem(&mut self, config: SubsystemConfig) -> Result<(), ConfigError> {
+        let is_valid = !config.nqn.is_empty() && nvme_spec::nqn_field(&config.nqn).is_some();
+        if !is_valid
+            || connect::is_discovery_nqn(&self.config, &config.nqn)
+            || self.find(&config.nqn).is_some()
+        {
+            return Err(ConfigError::SubsystemRefused);
+        }
+        let subsystem = Subsystem { config, namespaces: BTreeMap::new(), ana_changes: 0, last_cntlid: 0 };
+        self.subsystems.insert(subsystem).ok_or(ConfigError::TooManySubsystems)?;
+        self.discovery_changed();
+        Ok(())
+    }
+
+    /// Removes a subsystem and closes all its connections. IO in flight is the owner's to drain.
+    ///
+    /// # Errors
+    /// [`ConfigError::SubsystemNotFound`].
+    pub fn remove_subsystem(&mut self, nqn: &str) -> Result<(), ConfigError> {
+        let key = self.find(nqn).ok_or(ConfigError::SubsystemNotFound)?;
+        self.subsystems.remove(key);
+        for (_, controller) in self.controllers.iter_mut() {
+            if controller.kind == Kind::Io(key) {
+                controller.die(&mut self.actions);
+            }
+        }
+        self.discovery_changed();
+        Ok(())
+    }
+
+    /// Adds a namespace; connected hosts are told.
+    ///
+    /// # Errors
+    /// [`ConfigError::SubsystemNotFound`], [`ConfigError::NamespaceRefused`].
+    pub fn add_namespace(&mut self, nqn: &str, namespace: NamespaceConfig) -> Result<(), ConfigError> {
+        let nsid = namespace.nsid;
+        self.change_namespace(nqn, nsid, |namespaces| {
+            if !(1..=NSID_MAX).contains(&nsid) || namespaces.contains_key(&nsid) {
+                return Err(ConfigError::NamespaceRefused);
+            }
+            namespaces.insert(nsid, namespace);
+            Ok(())
+        })
+    }
+
+    /// Changes the size of a namespace; connected hosts are told. The engine only ever grows them.
+    ///
+    /// # Errors
+    /// [`ConfigError::SubsystemNotFound`], [`ConfigError::NamespaceNotFound`].
+    pub fn resize_namespace(&mut self, nqn: &str, nsid: u32, blocks: Blocks) -> Result<(), ConfigError> {
+        self.change_namespace(nqn, nsid, |namespaces| {
+            namespaces.get_mut(&nsid).ok_or(ConfigError::NamespaceNotFound)?.blocks = blocks;
+            Ok(())
+        })
+    }
+
+    /// Removes a namespace; connected hosts are told, new commands to it are refused. IO in flight is the owner's to drain.
+    ///
+    /// # Errors
+    /// [`ConfigError::SubsystemNotFound`], [`ConfigError::NamespaceNotFound`].
+    pub fn remove_namespace(&mut self, nqn: &str, nsid: u32) -> Result<(), ConfigError> {
+        self.change_namespace(nqn, nsid, |namespaces| {
+            namespaces.remove(&nsid).map(|_| ()).ok_or(ConfigError::NamespaceNotFound)
+        })
+    }
+
+    fn change_namespace(
+        &mut self,
+        nqn: &str,
+        nsid: u32,
+        change: impl FnOnce(&mut BTreeMap<u32, NamespaceConfig>) -> Result<(), ConfigError>,
+    ) -> Result<(), ConfigError> {
+        let key = self.find(nqn).ok_or(ConfigError::SubsystemNotFound)?;
+        let subsystem = self.subsystems.get_mut(key).ok_or(ConfigError::SubsystemNotFound)?;
+        change(&mut subsystem.namespaces)?;
+        subsystem.ana_changes = subsystem.ana_changes.saturating_add(1);
+        for (_, controller) in self.controllers.iter_mut() {
+            if controller.kind == Kind::Io(key) {
+                controller.changed_namespaces.insert(nsid);
+                controller.raise(Notice::Namespaces, &mut self.actions);
+            }
+        }
+        Ok(())
+    }
+
+    fn discovery_changed(&mut self) {
+        self.discovery_changes = self.discovery_changes.saturating_add(1);
+        for (_, controller) in self.controllers.iter_mut() {
+            if controller.is_discovery() {
+                controller.raise(Notice::Discovery, &mut self.actions);
+            }
+        }
+    }
+
+    pub(crate) fn find(&self, nqn: &str) -> Option<Key> {
+        self.subsystems.iter().find(|(_, subsystem)| subsystem.config.nqn == nqn).map(|(key, _)| key)
+    }
+
+    /// All controllers, with those of the discovery subsystem.
+    #[must_use]
+    pub fn sessions(&self) -> Vec<Session> {
+        self.controllers.iter().filter(|(_, c)| !c.is_dead).filter_map(|(_, c)| self.session(c)).collect()
+    }
+
+    fn session(&self, controller: &Controller) -> Option<Session> {
+        let subsystem_nqn = match controller.kind {
+            Kind::Io(key) => self.subsystems.get(key)?.config.nqn.clone(),
+            Kind::Discovery => self.config.discovery_nqn.clone(),
+        };
+        Some(Session {
+            host_nqn: controller.host_nqn.clone(),
+            subsystem_nqn,
+            is_discovery: controller.is_discovery(),
+            cntlid: controller.cntlid,
+            peer: self.connections.get(controller.admin.0)?.endpoints.peer,
+            io_queues: u32::try_from(controller.io_queues.len()).unwrap_or(u32::MAX),
+            commands: controller.counters.commands,
+            since: controller.since,
+        })
+    }
+
+    // ---- connections ---------------------------------------------------------------------------------------------
+
+    /// A connection was accepted and initialized. `None` if there are too many: close it.
+    pub fn on_accept(&mut self, endpoints: Endpoints) -> Option<ConnectionId> {
+        self.connections.insert(Connection { endpoints, queue: None }).map(ConnectionId)
+    }
+
+    /// A connection is closed, for whatever reason. Its commands in flight are the owner's to drain; nothing is answered.
+    pub fn on_close(&mut self, id: ConnectionId) {
+        let Some(connection) = self.connections.remove(id.0) else { return };
+        let is_other = |connection: &ConnectionId| *connection != id;
+        self.actions.retain(|action| match action {
+            Action::Close { connection } | Action::Complete { connection, .. } => is_other(connection),
+        });
+        let Some(queue) = connection.queue else { return };
+        let Some(controller) = self.controllers.get_mut(queue.controller) else { return };
+        if queue.qid == 0 {
+            // The association ends with its admin queue (Base 2.1 §3.3.2.3): its other queues go too.
+            controller.on_admin_closed(&mut self.actions);
+        } else {
+            controller.io_queues.remove(&queue.qid);
+        }
+        let is_gone = controller.io_queues.is_empty() && self.connections.get(controller.admin.0).is_none();
+        if is_gone {
+            self.controllers.remove(queue.controller);
+        }
+    }
+
+    // ---- commands ------------------------------------------------------------------------------------------------
+
+    /// A command arrived.
+    ///
+    /// # Panics
+    /// If the connection was closed: calling rules.
+    pub fn on_command(&mut self, id: ConnectionId, command: &Command<'_>, now: Tick) -> Outcome {
+        let result = self.dispatch(id, command, now);
+        self.settle(id, command.sqe, result)
+    }
+
+    /// The data of a command that answered [`Outcome::NeedsData`] is there, all of it.
+    pub fn on_data(&mut self, id: ConnectionId, sqe: &Sqe, data: &[u8], now: Tick) -> Outcome {
+        let result = if sqe.opc == AdminOpcode::FABRICS.0 {
+            connect::connect(self, id, sqe, data, now)
+        } else {
+            self.admin_data(id, sqe, data, now)
+        };
+        self.settle(id, sqe, result)
+    }
+
+    /// The storage is done with an [`Outcome::Io`].
+    pub fn on_io_done(
+        &mut self,
+        id: ConnectionId,
+        sqe: &Sqe,
+        io: &Io,
+        result: Result<(), MediaError>,
+    ) -> Cqe {
+        let status = result.err().map_or(Status::SUCCESS, media_status);
+        let queue = self.connections.get(id.0).and_then(|connection| connection.queue);
+        if let Some(queue) = queue
+            && let Some(controller) = self.controllers.get_mut(queue.controller)
+        {
+            count(controller, io);
+            if let Err(_error) = result {
+                controller.counters.media_errors = controller.counters.media_errors.saturating_add(1);
+                controller.record_error(queue.qid, sqe, status);
+            }
+        }
+        Cqe::new(sqe.cid.get(), status)
+    }
+
+    /// What the target wants; to be asked after every call.
+    pub fn poll_action(&mut self) -> Option<Action> {
+        self.actions.pop_front()
+    }
+
+    /// When [`Target::on_tick`] is to be called; it may turn out that nothing was due.
+    #[must_use]
+    pub fn next_deadline(&self) -> Option<Tick> {
+        self.deadline
+    }
+
+    /// Time has passed: silent hosts are dropped.
+    pub fn on_tick(&mut self, now: Tick) {
+        for (_, controller) in self.controllers.iter_mut() {
+            if controller.deadline().is_some_and(|at| now >= at) {
+                controller.die(&mut self.actions);
+            }
+        }
+        self.update_deadline();
+    }
+
+    /// A deadline may have come nearer. (Each command moves one away; that is noticed when it would have been due.)
+    pub(crate) fn update_deadline(&mut self) {
+        self.deadline = self.controllers.iter().filter_map(|(_, controller)| controller.deadline()).min();
+    }
+
+    fn settle(&mut self, id: ConnectionId, sqe: &Sqe, result: Result<Outcome, Refusal>) -> Outcome {
+        let refusal = match result {
+            Ok(outcome) => return outcome,
+            Err(refusal) => refusal,
+        };
+        let queue = self.connections.get(id.0).and_then(|connection| connection.queue);
+        if let Some(queue) = queue
+            && let Some(controller) = self.controllers.get_mut(queue.controller)
+        {
+            controller.record_error(queue.qid, sqe, refusal.status);
+        }
+        Outcome::Done(refusal.answer(sqe))
+    }
+
+    fn dispatch(&mut self, id: ConnectionId, command: &Command<'_>, now: Tick) -> Result<Outcome, Refusal> {
+        let sqe = command.sqe;
+        let connection = self.connections.get(id.0);
+        assert!(connection.is_some(), "commands come from open connections");
+        let Some(queue) = connection.and_then(|connection| connection.queue) else {
+            return before_connect(command);
+        };
+        let Some(controller) = self.controllers.get_mut(queue.controller) else {
+            return Err(Status::ABORTED_SQ_DELETION.into());
+        };
+        // Traffic based keep alive: every command counts (Base 2.1 §3.9.3).
+        controller.last_seen = now;
+        controller.counters.commands = controller.counters.commands.saturating_add(1);
+        if sqe.flags & nvme_spec::entry::FLAGS_FUSE_MASK != 0 {
+            return Err(Status::INVALID_FIELD.dnr().into());
+        }
+        if sqe.opc == AdminOpcode::FABRICS.0 {
+            return property::fabrics(self, queue, sqe, now);
+        }
+        if controller.is_dead || !controller.is_ready() {
+            return Err(Status::COMMAND_SEQUENCE_ERROR.dnr().into());
+        }
+        if queue.qid == 0 {
+            return admin::command(self, queue.controller, command);
+        }
+        let Kind::Io(key) = controller.kind else { return Err(Status::INVALID_OPCODE.dnr().into()) };
+        let Some(subsystem) = self.subsystems.get(key) else {
+            return Err(Status::INVALID_NAMESPACE.dnr().into());
+        };
+        nvm::command(subsystem, command).map_err(Refusal::from)
+    }
+
+    fn admin_data(
+        &mut self,
+        id: ConnectionId,
+        sqe: &Sqe,
+        data: &[u8],
+        now: Tick,
+    ) -> Result<Outcome, Refusal> {
+        let queue = self.connections.get(id.0).and_then(|connection| connection.queue);
+        let controller = queue.and_then(|queue| self.controllers.get_mut(queue.controller));
+        let Some(controller) = controller else { return Err(Status::ABORTED_SQ_DELETION.into()) };
+        controller.last_seen = now;
+        crate::feature::set_with_data(controller, sqe, data)?;
+        Ok(Outcome::Done(Answer::success(sqe)))
+    }
+}
+
+/// The only command of a connection that is no queue yet.
+fn before_connect(command: &Command<'_>) -> Result<Outcome, Refusal> {
+    let sqe = command.sqe;
+    if sqe.opc != AdminOpcode::FABRICS.0 || sqe.fctype() != FabricsType::CONNECT {
+        return Err(Status::COMMAND_SEQUENCE_ERROR.dnr().into());
+    }
+    let len = command.data_len;
+    if usize::try_from(len) != Ok(CONNECT_DATA_LEN) {
+        return Err(Status::INVALID_SGL_LENGTH.dnr().into());
+    }
+    debug_assert!(len <= ADMIN_DATA_MAX, "owners have room for it");
+    Ok(Outcome::NeedsData { len })
+}
+
+fn count(controller: &mut Controller, io: &Io) {
+    let counters = &mut controller.counters;
+    match io.kind {
+        IoKind::Read { blocks, .. } => {
+            counters.reads = counters.reads.saturating_add(1);
+            counters.blocks_read = counters.blocks_read.saturating_add(blocks.0);
+        }
+        IoKind::Write { blocks, .. } => {
+            counters.writes = counters.writes.saturating_add(1);
+            counters.blocks_written = counters.blocks_written.saturating_add(blocks.0);
+        }
+        IoKind::WriteZeroes { .. } | IoKind::Flush => {}
+    }
+}

@@ -20,10 +20,12 @@
 //! Layer 7: nothing that ships uses this crate. `docs/lab.md` tells how to debug a scenario.
 
 pub mod child;
+pub mod demo;
 pub mod guest;
 pub mod host;
 pub mod lab;
 pub mod limits;
+pub mod manage;
 pub mod network;
 pub mod node;
 pub mod parts;

@@ -2,6 +2,7 @@
 
 use anyhow::{Result, bail};
 use clap::{Parser, Subcommand};
+use hwtests::demo;
 use hwtests::parts::{self, Given};
 use hwtests::scenario::{self, Scenario};
 use std::process::ExitCode;
@@ -30,6 +31,17 @@ enum Command {
         #[command(flatten)]
         given: Given,
     },
+    /// First light once, with a table of what was measured.
+    Demo {
+        /// Leave everything on until Ctrl-C, and say how to attach.
+        #[arg(long)]
+        keep: bool,
+        /// Chooses the moment of the power cut.
+        #[arg(long, default_value_t = 1)]
+        seed: u64,
+        #[command(flatten)]
+        given: Given,
+    },
     /// List the scenarios.
     List,
 }
@@ -37,6 +49,9 @@ enum Command {
 fn main() -> ExitCode {
     let result = match Arguments::parse().command {
         Command::Run { scenarios, count, seed, given } => run(&scenarios, count, seed, &given),
+        Command::Demo { keep, seed, given } => {
+            parts::prepare(&given).and_then(|parts| demo::run(&parts, seed, keep)).map(|()| true)
+        }
         Command::List => {
             for scenario in scenario::ALL {
                 println!("{:<12} {}", scenario.name, scenario.about);

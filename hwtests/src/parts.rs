@@ -50,7 +50,7 @@ pub fn prepare(given: &Given) -> Result<Parts> {
     let kit = match &given.kit {
         Some(dir) => dir.clone(),
         None => {
-            let dir = target_dir().join("lab/kit");
+            let dir = binaries::target_dir().join("lab/kit");
             let programs = built()?;
             let node = NodePrograms::checked(programs.init.clone(), programs.ironbayd.clone())?;
             kit::build(&dir, &fetched, &unpacked, &node, &[])?;
@@ -79,11 +79,6 @@ fn host_kernel(kernel: &Kernel, cache: &Path) -> Result<PathBuf> {
         write_whole(&path, &kernel.vmlinuz)?;
     }
     Ok(path)
-}
-
-/// Cargo's target directory, where built things belong.
-pub fn target_dir() -> PathBuf {
-    std::env::var_os("CARGO_TARGET_DIR").map_or_else(|| debian::workspace().join("target"), PathBuf::from)
 }
 
 /// Writes a file so that nobody ever sees half of it, also when two runs write it together.

@@ -64,13 +64,24 @@ impl NodePrograms {
     }
 }
 
-/// Builds all programs.
+/// Builds all programs in cargo's target directory.
 pub fn build() -> Result<Binaries> {
+    build_in(&target_dir())
+}
+
+/// Cargo's target directory.
+pub fn target_dir() -> PathBuf {
+    std::env::var_os("CARGO_TARGET_DIR").map_or_else(|| workspace().join("target"), PathBuf::from)
+}
+
+/// Builds all programs in a directory of one's own.
+pub fn build_in(target_dir: &Path) -> Result<Binaries> {
     let step = Step::start("our programs");
     let (target, how) = target()?;
     let environment = [
-        ("CARGO_ENCODED_RUSTFLAGS", rust_flags(target)?.join("\x1f")),
+        ("CARGO_ENCODED_RUSTFLAGS", rust_flags(target, target_dir)?.join("\x1f")),
         ("CC_x86_64_unknown_linux_musl", "gcc".to_owned()),
+        ("CARGO_TARGET_DIR", target_dir.to_string_lossy().into_owned()),
         ("SOURCE_DATE_EPOCH", "0".to_owned()),
     ];
     let built = cargo::build(&["--release", "--target", target], PACKAGES, &environment)?;
@@ -110,20 +121,19 @@ fn rustc(arguments: &[&str]) -> Result<String> {
 }
 
 /// Flags that make the programs static and free of this machine's paths.
-fn rust_flags(target: &str) -> Result<Vec<String>> {
+fn rust_flags(target: &str, target_dir: &Path) -> Result<Vec<String>> {
     let sysroot = rustc(&["--print", "sysroot"])?;
     let home = std::env::var("HOME").unwrap_or_default();
     let cargo_home = std::env::var("CARGO_HOME").unwrap_or_else(|_| format!("{home}/.cargo"));
     let map = |from: &str, to: &str| format!("--remap-path-prefix={from}={to}");
     let mut flags = vec![
         "-Ctarget-feature=+crt-static".to_owned(),
+        // Of several that fit, rustc takes the last: the target directory may lie in the workspace.
         map(&workspace().to_string_lossy(), "/ironbay"),
         map(&cargo_home, "/cargo"),
         map(sysroot.trim(), "/rust"),
+        map(&target_dir.to_string_lossy(), "/target"),
     ];
-    if let Some(target_dir) = std::env::var_os("CARGO_TARGET_DIR") {
-        flags.push(map(&target_dir.to_string_lossy(), "/target"));
-    }
     if target == GNU {
         flags.push("-Clink-arg=-Wl,--build-id=none".to_owned());
     }

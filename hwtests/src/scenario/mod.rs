@@ -1,5 +1,8 @@
 //! The scenarios: each boots the real image and uses it as a customer would.
 
+pub mod console;
+pub mod first_light;
+pub mod reproducible;
 pub mod self_test;
 
 use crate::parts::Parts;
@@ -16,8 +19,25 @@ pub struct Scenario {
 }
 
 /// All scenarios, cheapest first.
-pub const ALL: &[Scenario] = &[Scenario {
-    name: "self_test",
-    about: "the lab itself: the Linux host boots, moves data in its memory, and keeps its tongue",
-    run: self_test::run,
-}];
+pub const ALL: &[Scenario] = &[
+    Scenario {
+        name: "self_test",
+        about: "the lab itself: the Linux host boots, moves data in its memory, answers truly",
+        run: self_test::run,
+    },
+    Scenario {
+        name: "console",
+        about: "the serial console: every page answers, within 79 columns, without a terminal",
+        run: console::run,
+    },
+    Scenario {
+        name: "first_light",
+        about: "PXE boot, terraform apply, a Linux host writes, the power fails, all is there, grow, destroy",
+        run: first_light::run,
+    },
+    Scenario {
+        name: "reproducible",
+        about: "the image is built twice, from programs compiled twice: same bytes",
+        run: reproducible::run,
+    },
+];

@@ -303,9 +303,16 @@ impl Connection {
         if self.stage != Stage::Ready {
             return None;
         }
-        match self.outgoing.pop_front()? {
-            Outgoing::Capsule { slot, sqe } => Some(self.transmit_capsule(slot, sqe)),
-            Outgoing::Data(slot) => self.transmit_data(slot),
+        loop {
+            match self.outgoing.pop_front()? {
+                Outgoing::Capsule { slot, sqe } => return Some(self.transmit_capsule(slot, sqe)),
+                // Nothing, if the command was answered before all its data was sent.
+                Outgoing::Data(slot) => {
+                    if let Some(transmit) = self.transmit_data(slot) {
+                        return Some(transmit);
+                    }
+                }
+            }
         }
     }
 
@@ -488,6 +495,9 @@ impl Connection {
         let command = self.commands.get_mut(slot.index()).filter(|command| command.is_live)?;
         let (offset, end) = command.requested;
         let len = end.saturating_sub(offset).min(self.h2c_data_max);
+        if len == 0 {
+            return None;
+        }
         let next = offset.saturating_add(len);
         command.requested.0 = next;
         let mut header = DataPdu::new_zeroed();

@@ -15,7 +15,7 @@ pub const HUGEPAGE: usize = 2 << 20;
 pub const ARENA_BYTES_MIN: usize = HUGEPAGE;
 /// The largest arena. Guessed; slots are counted in 32 bits, which would allow 16 TiB.
 pub const ARENA_BYTES_MAX: usize = 1 << 40;
-/// The most queue memory of an arena. A drive with queues of 256 entries takes about 110 KiB; 16 drives then use a
+/// The most queue memory of an arena. A drive with queues of 256 entries takes about 100 KiB; 16 drives then use a
 /// quarter of it.
 pub const QUEUE_BYTES_MAX: usize = 8 << 20;
 /// Alignment of queue memory: one page, as NVMe asks for queue base addresses.

@@ -23,12 +23,21 @@ pub enum VfioError {
         device: Bdf,
     },
     /// Another driver has it.
-    #[error("{device}: is driven by {driver}; unbind it there and bind it to vfio-pci")]
+    #[error("{device}: belongs to the driver {driver}; unbind it there and bind it to vfio-pci")]
     WrongDriver {
         /// The address.
         device: Bdf,
-        /// Its driver, or `no driver`.
+        /// Its driver.
         driver: String,
+    },
+    /// No driver has it.
+    #[error(
+        "{device}: was not claimed; bind it to vfio-pci (write vfio-pci to its driver_override, then its address to \
+         /sys/bus/pci/drivers_probe)"
+    )]
+    NoDriver {
+        /// The address.
+        device: Bdf,
     },
     /// Other devices of its group belong to other drivers: they could reach each other's memory.
     #[error(

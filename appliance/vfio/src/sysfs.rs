@@ -39,9 +39,8 @@ impl Sysfs {
             path: dir.join("iommu_group").display().to_string(),
             cause: format!("{group:?} is not a number"),
         })?;
-        let driver = link_name(&dir.join("driver"));
-        if driver.as_deref() != Some("vfio-pci") {
-            let driver = driver.unwrap_or_else(|| "no driver".to_owned());
+        let driver = link_name(&dir.join("driver")).ok_or(VfioError::NoDriver { device })?;
+        if driver != "vfio-pci" {
             return Err(VfioError::WrongDriver { device, driver });
         }
         let others = neighbours(device, &dir)?;
@@ -140,8 +139,9 @@ mod tests {
                 "0000:00:04.0: there is no such PCI device; drives may have moved to another slot, look at the list of drives",
                 "0000:00:04.0: is not behind an IOMMU; enable VT-d or AMD-Vi in the firmware and boot with intel_iommu=on \
                  (a virtual machine needs a virtual IOMMU)",
-                "0000:00:04.0: is driven by nvme; unbind it there and bind it to vfio-pci",
-                "0000:00:04.0: is driven by no driver; unbind it there and bind it to vfio-pci",
+                "0000:00:04.0: belongs to the driver nvme; unbind it there and bind it to vfio-pci",
+                "0000:00:04.0: was not claimed; bind it to vfio-pci (write vfio-pci to its driver_override, then its address \
+                 to /sys/bus/pci/drivers_probe)",
                 "0000:00:04.0: shares IOMMU group 7 with 0000:00:04.1 (e1000e), 0000:00:04.2 (xhci_hcd); \
                  bind these to vfio-pci too, or move the drive to another slot",
             ]

@@ -143,6 +143,7 @@ impl Loader {
 
 const REBUILD: &str = "build the image again: the index and the modules do not fit together";
 
+#[allow(clippy::wildcard_enum_match_arm, reason = "nobody lists all error numbers of Linux")]
 fn remedy(errno: Errno) -> &'static str {
     match errno {
         Errno::ENOEXEC | Errno::EINVAL => {

@@ -72,7 +72,8 @@ struct Setting {
 /// Settings of the kernel, each with its reason.
 const SETTINGS: [Setting; 2] = [
     // Lines of services must not be lost in the kernel log because there were more than ten in five seconds.
-    Setting { file: "/proc/sys/kernel/printk_devkmsg", only_if: None, value: "on" },
+    // The line end belongs to the value: without it the kernel says EINVAL.
+    Setting { file: "/proc/sys/kernel/printk_devkmsg", only_if: None, value: "on\n" },
     // A panic of the kernel must end in a reboot: nobody may be near the machine.
     Setting { file: "/proc/sys/kernel/panic", only_if: Some("0"), value: "10" },
 ];

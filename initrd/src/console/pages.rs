@@ -1,7 +1,7 @@
 //! Pages of the console: pure functions from answers to text.
 
 use super::command::HELP;
-use super::table::{Table, plain, size, span, wrap};
+use super::table::{Table, count as noun, plain, size, span, wrap};
 use bus::{BootPhase, Interface, ServiceStatus};
 use control::{
     ControlError, DriveState, DriveStatus, EngineStatus, PoolState, PoolStatus, SessionStatus, VolumeState,
@@ -60,7 +60,7 @@ pub fn first_address(network: &[Interface]) -> Option<&str> {
 pub fn help() -> String {
     let mut table = Table::new(&["COMMAND", "KEY", "SHOWS"]);
     for (name, key, what) in HELP {
-        table.row([name.to_owned(), key.to_owned(), what.to_owned()]);
+        table.row(&[name.to_owned(), key.to_owned(), what.to_owned()]);
     }
     table.render()
 }
@@ -117,8 +117,8 @@ fn engine_lines(facts: &EngineFacts, address: Option<&str>) -> String {
     let serving = if portals.is_empty() { "nothing yet".to_owned() } else { portals.join(", ") };
     let mut text = wrap("NVMe/TCP  ", 10, &serving);
     let engine = format!(
-        "{} cores, mode {}, busy {}.{} %, {} commands, up {}",
-        e.cores,
+        "{}, mode {}, busy {}.{} %, {} commands, up {}",
+        noun(u64::from(e.cores), "core"),
         e.mode,
         e.busy_permille / 10,
         e.busy_permille % 10,
@@ -130,7 +130,7 @@ fn engine_lines(facts: &EngineFacts, address: Option<&str>) -> String {
     text += &wrap("Drives    ", 10, &drives);
     text += &wrap("Pools     ", 10, &count(facts.pools.iter().map(|p| pool_state(p.state))));
     text += &wrap("Volumes   ", 10, &count(facts.volumes.iter().map(|v| volume_state(v.state))));
-    text += &wrap("Hosts     ", 10, &format!("{} connected controllers", facts.sessions.len()));
+    text += &wrap("Hosts     ", 10, &noun(length(facts.sessions.len()), "connected controller"));
     text
 }
 
@@ -172,10 +172,10 @@ pub fn drives(drives: &[DriveStatus], pools: &[PoolStatus]) -> String {
     if drives.is_empty() {
         return "no drive; type `phases` to see what was claimed\n".to_owned();
     }
-    let mut table = Table::new(&["SERIAL", "SIZE>", "LBA>", "STATE", "POOL", "ERRORS>", "PATH", "MODEL"]);
+    let mut table = Table::new(&["SERIAL", "SIZE>", "LBA>", "STATE", "POOL", "ERRORS>", "PATH"]);
     for d in drives {
         let pool = pools.iter().find(|p| p.uuid == d.pool).map_or("-", |p| &p.name);
-        table.row([
+        table.row(&[
             d.serial.clone(),
             size(d.size_bytes),
             d.lba_bytes.to_string(),
@@ -183,12 +183,12 @@ pub fn drives(drives: &[DriveStatus], pools: &[PoolStatus]) -> String {
             pool.to_owned(),
             d.errors.to_string(),
             d.path.clone(),
-            d.model.clone(),
         ]);
     }
     let mut text = table.render();
-    for d in drives.iter().filter(|d| !d.detail.is_empty()) {
-        text += &wrap("", 2, &format!("{}: {}", d.serial, d.detail));
+    for d in drives {
+        let about = if d.detail.is_empty() { d.model.clone() } else { format!("{}; {}", d.model, d.detail) };
+        text += &wrap("", 2, &format!("{}: {about}", d.serial));
     }
     text
 }
@@ -201,7 +201,7 @@ pub fn pools(pools: &[PoolStatus]) -> String {
     }
     let mut table = Table::new(&["NAME", "STATE", "SIZE>", "FREE>", "DRIVES"]);
     for p in pools {
-        table.row([
+        table.row(&[
             p.name.clone(),
             pool_state(p.state).to_owned(),
             size(p.size_bytes),
@@ -227,7 +227,7 @@ pub fn volumes(volumes: &[VolumeStatus]) -> String {
     }
     let mut table = Table::new(&["NAME", "POOL", "SIZE>", "STATE", "NSID>", "HOSTS>"]);
     for v in volumes {
-        table.row([
+        table.row(&[
             v.name.clone(),
             v.pool_name.clone(),
             size(v.size_bytes),
@@ -251,7 +251,7 @@ pub fn hosts(sessions: &[SessionStatus]) -> String {
     }
     let mut table = Table::new(&["PEER", "CNTLID>", "QUEUES>", "COMMANDS>", "SINCE"]);
     for s in sessions {
-        table.row([
+        table.row(&[
             s.peer.clone(),
             s.cntlid.to_string(),
             s.io_queues.to_string(),
@@ -275,7 +275,7 @@ pub fn network(interfaces: &[Interface]) -> String {
     }
     let mut table = Table::new(&["NAME", "LINK", "ADDRESS", "GATEWAY", "MAC", "DRIVER"]);
     for i in interfaces {
-        table.row([
+        table.row(&[
             i.name.clone(),
             if i.has_link { "up".to_owned() } else { "down".to_owned() },
             or_none(&i.address).to_owned(),
@@ -296,7 +296,7 @@ pub fn phases(phases: &[BootPhase]) -> String {
             0 => ("-".to_owned(), "-".to_owned()),
             began => (began.to_string(), p.took_ms.to_string()),
         };
-        table.row([p.name.clone(), p.state.clone(), began, took]);
+        table.row(&[p.name.clone(), p.state.clone(), began, took]);
     }
     let mut text = table.render();
     for p in phases.iter().filter(|p| !p.failure.is_empty()) {
@@ -311,7 +311,7 @@ pub fn phases(phases: &[BootPhase]) -> String {
 pub fn services(services: &[ServiceStatus]) -> String {
     let mut table = Table::new(&["SERVICE", "STATE", "PID>", "RESTARTS>", "LAST EXIT"]);
     for s in services {
-        table.row([
+        table.row(&[
             s.name.clone(),
             s.state.clone(),
             if s.pid == 0 { "-".to_owned() } else { s.pid.to_string() },
@@ -320,6 +320,10 @@ pub fn services(services: &[ServiceStatus]) -> String {
         ]);
     }
     table.render()
+}
+
+fn length(n: usize) -> u64 {
+    u64::try_from(n).unwrap_or(u64::MAX)
 }
 
 fn or_none(text: &str) -> &str {

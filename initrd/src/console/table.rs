@@ -23,7 +23,7 @@ impl Table {
     }
 
     /// Adds a row.
-    pub fn row<const N: usize>(&mut self, cells: [String; N]) {
+    pub fn row<const N: usize>(&mut self, cells: &[String; N]) {
         self.rows.push(cells.iter().map(|c| plain(c)).collect());
     }
 
@@ -88,21 +88,28 @@ fn cut(text: &str, width: usize) -> String {
 pub fn wrap(first: &str, indent: usize, text: &str) -> String {
     let mut out = first.to_owned();
     let mut column = first.len();
+    let mut is_line_begun = false;
     for word in plain(text).split_ascii_whitespace() {
-        let is_at_start = column <= indent.max(first.len());
-        if !is_at_start && column.saturating_add(1).saturating_add(word.len()) > CONSOLE_COLUMNS {
+        if is_line_begun && column.saturating_add(1).saturating_add(word.len()) > CONSOLE_COLUMNS {
             out.push('\n');
             out.push_str(&" ".repeat(indent));
             column = indent;
-        } else if !is_at_start {
+        } else if is_line_begun {
             out.push(' ');
             column = column.saturating_add(1);
         }
         out.push_str(word);
         column = column.saturating_add(word.len());
+        is_line_begun = true;
     }
     out.push('\n');
     out
+}
+
+/// "1 drive", "2 drives".
+#[must_use]
+pub fn count(n: u64, noun: &str) -> String {
+    format!("{n} {noun}{}", if n == 1 { "" } else { "s" })
 }
 
 /// A size for people: three digits and a binary unit.

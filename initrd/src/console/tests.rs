@@ -160,18 +160,19 @@ fn status_page() {
         Address   10.0.2.15/24 on eth0, gateway 10.0.2.2
         API       10.0.2.15:7420, WITHOUT AUTHENTICATION (ironbay.insecure=1)
         NVMe/TCP  10.0.2.15:4420
-        Engine    1 cores, mode balanced, busy 12.3 %, 4711 commands, up 2 min 0 s
+        Engine    1 core, mode balanced, busy 12.3 %, 4711 commands, up 2 min 0 s
         Drives    2: 1 member, 1 foreign
         Pools     1: 1 INCOMPLETE
         Volumes   1: 1 online
-        Hosts     1 connected controllers
+        Hosts     1 connected controller
         Attention claim failed: claim drive 0000:00:04.0: the machine has no working
                   IOMMU
                   -> enable VT-d or AMD-Vi in the firmware, and on Intel machines boot
                      with the kernel argument intel_iommu=on
         Attention serve waiting: not finished yet
         Attention service engine is waiting, last exit: signal 6 (SIGABRT)
-    "#]].assert_eq(&pages::status(&node(phases(), services()), &Ok(facts())));
+    "#]]
+    .assert_eq(&pages::status(&node(phases(), services()), &Ok(facts())));
 }
 
 /// Goal: a healthy node says so in one line, and an engine that is away does not hide the rest.
@@ -185,7 +186,8 @@ fn status_page_without_engine() {
                   /run/ironbay/engine.sock
                   -> wait until the engine has started and try again
         Health    all phases done, all services running
-    "#]].assert_eq(&pages::status(&node(Vec::new(), Vec::new()), &Err(away())));
+    "#]]
+    .assert_eq(&pages::status(&node(Vec::new(), Vec::new()), &Err(away())));
 }
 
 /// Goal: the pages of the engine.
@@ -193,30 +195,35 @@ fn status_page_without_engine() {
 fn engine_pages() {
     let facts = facts();
     expect![[r#"
-        SERIAL           SIZE  LBA  STATE    POOL  ERRORS  PATH           MODEL
-        S0              1 TiB  512  member   tank       0  vfio:0000:00~  QEMU NVMe Ct~
-        S1-with-a-?[2~  1 TiB  512  foreign  -          0  vfio:0000:00~  QEMU NVMe Ct~
-        S1-with-a-?[2Jname: GPT partition table
-    "#]].assert_eq(&pages::drives(&facts.drives, &facts.pools));
+        SERIAL               SIZE  LBA  STATE    POOL  ERRORS  PATH
+        S0                  1 TiB  512  member   tank       0  vfio:0000:00:04.0
+        S1-with-a-?[2Jname  1 TiB  512  foreign  -          0  vfio:0000:00:04.0
+        S0: QEMU NVMe Ctrl
+        S1-with-a-?[2Jname: QEMU NVMe Ctrl; GPT partition table
+    "#]]
+    .assert_eq(&pages::drives(&facts.drives, &facts.pools));
     expect![[r#"
         NAME  STATE        SIZE     FREE  DRIVES
         tank  INCOMPLETE  3 GiB  512 MiB  S0,S7
         tank: nqn.2014-08.org.nvmexpress:uuid:00000000-0000-0000-0000-0000000000a1
         tank: drive S7 is missing
-    "#]].assert_eq(&pages::pools(&facts.pools));
+    "#]]
+    .assert_eq(&pages::pools(&facts.pools));
     expect![[r#"
         NAME                                         POOL     SIZE  STATE   NSID  HOSTS
         a-name-of-a-volume-that-is-as-long-as-name~  tank  1.5 GiB  online     1      1
         a-name-of-a-volume-that-is-as-long-as-names-may-be-0123456789012: uuid
           00000000-0000-0000-0000-0000000000b2
-    "#]].assert_eq(&pages::volumes(&facts.volumes));
+    "#]]
+    .assert_eq(&pages::volumes(&facts.volumes));
     expect![[r#"
         PEER            CNTLID  QUEUES  COMMANDS  SINCE
         10.0.2.7:51234       7       4   1234567  1 d 1 h
-        7:host nqn.2014-08.org.nvmexpress:uuid:11111111-2222-3333-4444-555555555555
-        7:subsystem
+        7: host nqn.2014-08.org.nvmexpress:uuid:11111111-2222-3333-4444-555555555555
+        7: subsystem
           nqn.2014-08.org.nvmexpress:uuid:00000000-0000-0000-0000-0000000000a1
-    "#]].assert_eq(&pages::hosts(&facts.sessions));
+    "#]]
+    .assert_eq(&pages::hosts(&facts.sessions));
 }
 
 /// Goal: the pages of init.
@@ -226,7 +233,8 @@ fn init_pages() {
         NAME  LINK  ADDRESS       GATEWAY   MAC                DRIVER
         eth0  up    10.0.2.15/24  10.0.2.2  52:54:00:12:34:56  virtio_net
         eth1  down  -             -         52:54:00:12:34:57  e1000e
-    "#]].assert_eq(&pages::network(&interfaces()));
+    "#]]
+    .assert_eq(&pages::network(&interfaces()));
     expect![[r#"
         PHASE   STATE    BEGAN ms  TOOK ms
         mounts  done         2093        4
@@ -235,12 +243,14 @@ fn init_pages() {
         claim: claim drive 0000:00:04.0: the machine has no working IOMMU
           -> enable VT-d or AMD-Vi in the firmware, and on Intel machines boot with the
              kernel argument intel_iommu=on
-    "#]].assert_eq(&pages::phases(&phases()));
+    "#]]
+    .assert_eq(&pages::phases(&phases()));
     expect![[r#"
         SERVICE        STATE    PID  RESTARTS  LAST EXIT
         console ttyS0  running   70         0  -
         engine         waiting    -         3  signal 6 (SIGABRT)
-    "#]].assert_eq(&pages::services(&services()));
+    "#]]
+    .assert_eq(&pages::services(&services()));
 }
 
 /// Goal: help, banner, and what an empty node says.
@@ -261,14 +271,17 @@ fn small_pages() {
         poweroff       switch the node off, after a confirmation
         quit           back to the plain log
         help      ?    this page
-    "#]].assert_eq(&pages::help());
+    "#]]
+    .assert_eq(&pages::help());
     expect![[r#"
         Ironbay 0.1.0   ironbay-123456   10.0.2.15   press Enter for the console
-    "#]].assert_eq(&pages::banner("0.1.0", "ironbay-123456", &interfaces()));
+    "#]]
+    .assert_eq(&pages::banner("0.1.0", "ironbay-123456", &interfaces()));
     expect![[r#"
         the engine cannot be reached: cannot connect to /run/ironbay/engine.sock
           -> wait until the engine has started and try again
-    "#]].assert_eq(&pages::failure(&away()));
+    "#]]
+    .assert_eq(&pages::failure(&away()));
     let empty = pages::drives(&[], &[])
         + &pages::pools(&[])
         + &pages::volumes(&[])
@@ -280,7 +293,8 @@ fn small_pages() {
         no volume; create one with the API, `ironbay volume create` or Terraform
         no host is connected
         no network interface; the image needs a driver for the card (type `phases`)
-    "#]].assert_eq(&empty);
+    "#]]
+    .assert_eq(&empty);
 }
 
 /// Goal: no page is wider than a terminal of 80 columns, and none carries a control character.
@@ -310,7 +324,7 @@ fn pages_fit() {
 fn long_tables_are_cut() {
     let mut table = Table::new(&["N>"]);
     for n in 0..1000 {
-        table.row([n.to_string()]);
+        table.row(&[n.to_string()]);
     }
     let text = table.render();
     assert_eq!(text.lines().count(), 202);
@@ -342,7 +356,8 @@ fn sentences_are_wrapped() {
     expect![[r#"
         ab word word word word word word word word word word word word word word word
            word word word word word
-    "#]].assert_eq(&text);
+    "#]]
+    .assert_eq(&text);
     assert_eq!(wrap("", 2, &"x".repeat(100)), "x".repeat(100) + "\n");
 }
 

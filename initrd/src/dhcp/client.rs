@@ -196,11 +196,11 @@ impl Client {
             State::Bound { held } => State::Bound { held },
             State::Renewing { held, next } => {
                 let old = held.lease.clone();
-                self.on_answer(reply, State::Renewing { held, next }, Some(old), now)
+                self.on_answer(reply, State::Renewing { held, next }, Some(&old), now)
             }
             State::Rebinding { held, next } => {
                 let old = held.lease.clone();
-                self.on_answer(reply, State::Rebinding { held, next }, Some(old), now)
+                self.on_answer(reply, State::Rebinding { held, next }, Some(&old), now)
             }
         };
     }
@@ -303,11 +303,11 @@ impl Client {
     }
 
     /// An ack or nak for the request of `state`; anything else leaves it as it is.
-    fn on_answer(&mut self, reply: Reply, state: State, old: Option<Lease>, now: u64) -> State {
+    fn on_answer(&mut self, reply: Reply, state: State, old: Option<&Lease>, now: u64) -> State {
         match reply.kind {
             Kind::ACK => {
-                let Some(held) = self.hold(reply, &state, old.as_ref()) else { return state };
-                if old.as_ref() == Some(&held.lease) {
+                let Some(held) = self.hold(reply, &state, old) else { return state };
+                if old == Some(&held.lease) {
                     self.events.push(Event::Renewed);
                 } else {
                     self.events.push(Event::Bound(held.lease.clone()));
@@ -331,7 +331,7 @@ impl Client {
     }
 
     /// Makes a lease of an ack. What the ack leaves out comes from the offer, or from the lease that it prolongs.
-    fn hold(&self, reply: Reply, state: &State, old: Option<&Lease>) -> Option<Held> {
+    fn hold(&self, ack: Reply, state: &State, old: Option<&Lease>) -> Option<Held> {
         let offer = match state {
             State::Requesting { offer, .. } => Some(offer.as_ref()),
             State::Down
@@ -340,24 +340,25 @@ impl Client {
             | State::Renewing { .. }
             | State::Rebinding { .. } => None,
         };
-        if !crate::args::is_usable(reply.address) {
+        if !crate::args::is_usable(ack.address) {
             return None;
         }
-        let server = reply.server.or(offer.and_then(|o| o.server)).or(old.map(|l| l.server))?;
-        let prefix = reply.prefix.or(offer.and_then(|o| o.prefix)).or(old.map(|l| l.prefix));
-        let seconds = reply.lease_s.or(offer.and_then(|o| o.lease_s))?;
+        let seconds = [ack.lease_s, offer.and_then(|o| o.lease_s)].into_iter().flatten().next()?;
         let lease_s = (seconds != INFINITE).then(|| u64::from(seconds).max(LEASE_MIN_S));
+        let server = [ack.server, offer.and_then(|o| o.server), old.map(|l| l.server)];
+        let prefix = [ack.prefix, offer.and_then(|o| o.prefix), old.map(|l| l.prefix)];
+        // A server without a mask is odd; the classes of RFC 791 are what it then means.
+        let by_class = class_prefix(ack.address);
         let lease = Lease {
-            address: reply.address,
-            // A server without a mask is odd; the classes of RFC 791 are what it then means.
-            prefix: prefix.unwrap_or_else(|| class_prefix(reply.address)),
-            gateway: reply.routers.first().copied(),
-            dns: reply.dns,
-            hostname: reply.hostname,
-            server,
+            address: ack.address,
+            prefix: prefix.into_iter().flatten().next().unwrap_or(by_class),
+            gateway: ack.routers.first().copied(),
+            dns: ack.dns,
+            hostname: ack.hostname,
+            server: server.into_iter().flatten().next()?,
             lease_s,
         };
-        let times = lease_s.map(|s| times(self.asked_at, s, reply.renewal_s, reply.rebinding_s));
+        let times = lease_s.map(|s| times(self.asked_at, s, ack.renewal_s, ack.rebinding_s));
         Some(Held { lease, times })
     }
 
@@ -438,7 +439,8 @@ fn retry(now: u64, end: Option<u64>) -> u64 {
 fn times(from: u64, lease_s: u64, renewal_s: Option<u32>, rebinding_s: Option<u32>) -> Times {
     let (half, most) = (lease_s / 2, lease_s.saturating_mul(7) / 8);
     let rebind = rebinding_s.map(u64::from).filter(|t| (1..lease_s).contains(t)).unwrap_or(most);
-    let renew = renewal_s.map(u64::from).filter(|t| (1..rebind).contains(t)).unwrap_or(half.min(rebind));
+    let usual = half.min(rebind);
+    let renew = renewal_s.map(u64::from).filter(|t| (1..rebind).contains(t)).unwrap_or(usual);
     let at = |s: u64| from.saturating_add(s.saturating_mul(1000));
     Times { renew: at(renew), rebind: at(rebind), expire: at(lease_s) }
 }

@@ -3,6 +3,7 @@
 use super::Shared;
 use crate::args::AddressSource;
 use crate::boot::network::{first_address, links};
+use crate::console::table::count;
 use crate::failure::Failure;
 use crate::limits::READY_POLL;
 use crate::phase::{Outcome, Phase};
@@ -73,12 +74,13 @@ pub(super) async fn engine(shared: Arc<Shared>) {
     let drives = client.drives().await.unwrap_or_default();
     let pools = client.pools().await.unwrap_or_default();
     let volumes = client.volumes().await.unwrap_or_default();
+    let noun = |n: usize, word| count(u64::try_from(n).unwrap_or(u64::MAX), word);
     let summary = format!(
-        "{} drives, {} pools, {} volumes; {} cores, mode {}",
-        drives.len(),
-        pools.len(),
-        volumes.len(),
-        status.cores,
+        "{}, {}, {}; {}, mode {}",
+        noun(drives.len(), "drive"),
+        noun(pools.len(), "pool"),
+        noun(volumes.len(), "volume"),
+        count(u64::from(status.cores), "core"),
         status.mode
     );
     shared

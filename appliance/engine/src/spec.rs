@@ -5,6 +5,7 @@
 use core::fmt;
 use core::str::FromStr;
 use std::path::PathBuf;
+use vfio::Bdf;
 
 /// The longest serial number, as in NVMe Identify Controller (Base 2.0 figure 275, SN).
 const SERIAL_LEN_MAX: usize = 20;
@@ -15,7 +16,7 @@ pub enum DriveSpec {
     /// An NVMe controller behind VFIO.
     Vfio {
         /// PCI address: `0000:00:04.0`.
-        address: String,
+        address: Bdf,
     },
     /// A file or block device through the kernel.
     File {
@@ -80,17 +81,8 @@ impl fmt::Display for DriveSpec {
 }
 
 fn parse_vfio(text: &str, address: &str) -> Result<DriveSpec, SpecError> {
-    let is_hex = |part: &str, len: usize| part.len() == len && part.bytes().all(|b| b.is_ascii_hexdigit());
-    let is_address = || {
-        let (domain, rest) = address.split_once(':')?;
-        let (bus, rest) = rest.split_once(':')?;
-        let (device, function) = rest.split_once('.')?;
-        (is_hex(domain, 4) && is_hex(bus, 2) && is_hex(device, 2) && is_hex(function, 1)).then_some(())
-    };
-    if is_address().is_none() {
-        return Err(SpecError::new(text, "a PCI address looks like 0000:00:04.0"));
-    }
-    Ok(DriveSpec::Vfio { address: address.to_ascii_lowercase() })
+    let address = address.parse().map_err(|_| SpecError::new(text, "a PCI address looks like 0000:00:04.0"))?;
+    Ok(DriveSpec::Vfio { address })
 }
 
 fn parse_file(text: &str, rest: &str) -> Result<DriveSpec, SpecError> {
@@ -201,7 +193,7 @@ mod tests {
     #[test]
     fn known_forms_parse() {
         let parse = |text: &str| text.parse::<DriveSpec>().expect(text);
-        assert_eq!(parse("vfio:0000:00:04.0"), DriveSpec::Vfio { address: "0000:00:04.0".into() });
+        assert_eq!(parse("vfio:0000:00:04.0"), DriveSpec::Vfio { address: "0000:00:04.0".parse().expect("an address") });
         assert_eq!(
             parse("file:/var/tmp/disk0.img,size=1GiB"),
             DriveSpec::File {

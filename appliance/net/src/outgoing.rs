@@ -93,6 +93,12 @@ impl Outgoing {
         }
     }
 
+    /// The buffer that was added last.
+    #[must_use]
+    pub fn last_payload(&self) -> Option<&[u8]> {
+        Some(self.payloads.last()?.as_ref())
+    }
+
     /// So many pieces and copied bytes still fit.
     #[must_use]
     pub fn has_room(&self, pieces: usize, bytes: usize) -> bool {

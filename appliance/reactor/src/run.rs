@@ -70,6 +70,8 @@ pub fn run<A: App>(app: &mut A, net: &mut Net, mailbox: &mut Mailbox<A::Message>
         }
         if app.deadline().is_some_and(|at| at <= start) {
             app.on_time(&mut round);
+            // What it started is handed on in the next round; there must be one.
+            work += 1;
         }
         let end = clock();
         idle.on_round(work > 0, start, end);

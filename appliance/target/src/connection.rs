@@ -1,0 +1,193 @@
+//! One connection of a host: its protocol state, its commands, and what its socket is doing.
+//!
+//! ```text
+//!  Open ──fault──▶ Terminating (send the request, wait for the peer to close) ──▶ Closing ──Closed──▶ Gone
+//!    └──────────── end of stream, time, our decision ─────────────────────────────▶┘
+//! ```
+//! A connection that is gone stays in its place until its commands have come back from the drives.
+
+use crate::command::{Command, State};
+use crate::limits::{COMMAND_HEADER_BYTES_MAX, COMMAND_PIECES_MAX, STAGING_BYTES};
+use block::Tick;
+use core::ops::Range;
+use net::{Outgoing, SocketId};
+use nvme_subsystem::ConnectionId;
+use nvme_tcp::controller::{Config, Connection as Tcp};
+use nvme_tcp::{Slot, Transmit, data_digest};
+
+/// Where a connection is in its life.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Life {
+    Open,
+    /// The peer broke the protocol: nothing more is understood, the termination request goes out.
+    Terminating,
+    /// The socket is being closed.
+    Closing,
+    /// There is no socket any more.
+    Gone,
+}
+
+/// What arrives.
+#[derive(Debug)]
+pub(crate) struct Input {
+    /// `None` while the kernel writes into it.
+    staging: Option<Box<[u8]>>,
+    /// Bytes in the staging memory that nobody has looked at.
+    unread: Range<usize>,
+    /// A receive into the buffer of a command is in flight.
+    pub(crate) placed: Option<Placed>,
+}
+
+/// Where a receive in flight puts its bytes.
+#[derive(Clone, Debug)]
+pub(crate) struct Placed {
+    pub(crate) slot: Slot,
+    pub(crate) chunk: usize,
+    pub(crate) range: Range<usize>,
+}
+
+/// What leaves.
+#[derive(Debug, Default)]
+pub(crate) struct Output {
+    pub(crate) is_sending: bool,
+    /// Slots whose last PDU is in the send in flight.
+    pub(crate) releases: Vec<Slot>,
+    /// It is in the list of connections that have something to send.
+    pub(crate) is_listed: bool,
+}
+
+pub(crate) struct Connection {
+    pub(crate) socket: SocketId,
+    pub(crate) tcp: Tcp,
+    /// The subsystems' name for it; `None` once they have forgotten it.
+    pub(crate) id: Option<ConnectionId>,
+    pub(crate) life: Life,
+    /// It is closed as soon as what is queued has been sent.
+    pub(crate) is_ending: bool,
+    /// By slot.
+    pub(crate) commands: Vec<Command>,
+    /// Operations of its commands that drives have not completed.
+    pub(crate) at_devices: usize,
+    /// Receiving stopped: this command's data comes next and there is no memory for it.
+    pub(crate) blocked: Option<Slot>,
+    pub(crate) input: Input,
+    pub(crate) output: Output,
+}
+
+impl Connection {
+    pub(crate) fn new(socket: SocketId, id: ConnectionId, now: Tick) -> Self {
+        let tcp = Tcp::new(Config::default(), now);
+        let mut commands = Vec::new();
+        commands.resize_with(tcp.slot_count(), Command::default);
+        Self {
+            socket,
+            tcp,
+            id: Some(id),
+            life: Life::Open,
+            is_ending: false,
+            commands,
+            at_devices: 0,
+            blocked: None,
+            input: Input::new(),
+            output: Output::default(),
+        }
+    }
+
+    /// After the queue got its size.
+    pub(crate) fn grow(&mut self) {
+        self.commands.resize_with(self.tcp.slot_count(), Command::default);
+        self.output.releases.reserve(self.tcp.slot_count());
+    }
+
+    /// The slot of a command that is held.
+    pub(crate) fn held(&self, index: usize) -> Option<Slot> {
+        match self.commands.get(index)?.state {
+            State::Held(slot) => Some(slot),
+            State::Idle
+            | State::AwaitMemory(..)
+            | State::AwaitData(_)
+            | State::AtDevices(..)
+            | State::Answered => None,
+        }
+    }
+
+    pub(crate) fn command(&mut self, slot: Slot) -> &mut Command {
+        &mut self.commands[slot.index()]
+    }
+
+    /// Moves what the protocol wants to send into `outgoing`, as far as it fits.
+    pub(crate) fn fill(&mut self, outgoing: &mut Outgoing) {
+        let mut is_inside_reply = false;
+        while is_inside_reply || outgoing.has_room(COMMAND_PIECES_MAX, COMMAND_HEADER_BYTES_MAX) {
+            let Some(transmit) = self.tcp.poll_transmit() else { return };
+            self.push(outgoing, &transmit);
+            // The PDUs of one reply follow each other, and they share buffers: they go into the same send.
+            is_inside_reply = transmit.payload.is_some() && transmit.done.is_none();
+            if let Some(slot) = transmit.done {
+                self.output.releases.push(slot);
+            }
+        }
+    }
+
+    fn push(&mut self, outgoing: &mut Outgoing, transmit: &Transmit) {
+        outgoing.push_bytes(transmit.head());
+        let Some(payload) = transmit.payload else { return };
+        let chunks = &mut self.commands[payload.slot.index()].chunks;
+        let (offset, len) = (payload.offset as usize, payload.len as usize);
+        // A buffer that a PDU boundary divides was moved into `outgoing` with its first part: it is the last one there.
+        let digest = transmit.has_digest.then(|| {
+            data_digest(chunks.parts(offset, len).map(|part| {
+                let last = || outgoing.last_payload().and_then(|bytes| bytes.get(part.range.clone()));
+                chunks.bytes(&part).or_else(last).expect("the data of a reply is here")
+            }))
+        });
+        let mut next = offset;
+        while next < offset + len {
+            let part = chunks.part(next, offset + len - next);
+            next += part.range.len();
+            match chunks.take(part.index) {
+                Some(buffer) => outgoing.push_payload(buffer, part.range),
+                None => outgoing.push_again(part.range),
+            }
+        }
+        if let Some(digest) = digest {
+            outgoing.push_bytes(&digest);
+        }
+    }
+}
+
+impl Input {
+    fn new() -> Self {
+        Self { staging: Some(vec![0; STAGING_BYTES].into()), unread: 0..0, placed: None }
+    }
+
+    /// The kernel writes into memory of this connection.
+    pub(crate) fn is_receiving(&self) -> bool {
+        self.staging.is_none() || self.placed.is_some()
+    }
+
+    /// Bytes that nobody has looked at.
+    pub(crate) fn unread(&self) -> &[u8] {
+        self.staging.as_ref().map_or(&[], |staging| &staging[self.unread.clone()])
+    }
+
+    /// The first `count` unread bytes were used.
+    pub(crate) fn consume(&mut self, count: usize) {
+        assert!(count <= self.unread.len(), "only what is there is used");
+        self.unread.start += count;
+    }
+
+    /// Takes the staging memory for a receive; everything in it was used.
+    pub(crate) fn take_staging(&mut self) -> Box<[u8]> {
+        assert!(self.unread.is_empty(), "unread bytes are not overwritten");
+        self.unread = 0..0;
+        self.staging.take().expect("one receive at a time")
+    }
+
+    /// The staging memory is back with `count` bytes at its start.
+    pub(crate) fn put_staging(&mut self, staging: Box<[u8]>, count: usize) {
+        assert!(count <= staging.len(), "no more bytes than memory");
+        self.staging = Some(staging);
+        self.unread = 0..count;
+    }
+}

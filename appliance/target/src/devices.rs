@@ -1,0 +1,185 @@
+//! The drives of a core: operations that find their drive full wait here; completions come out one by one.
+//!
+//! Invariants
+//! - Operations reach a drive in the order in which they were submitted.
+//! - `in_flight` counts what completes later, waiting ones included; so a drive with none is quiet.
+
+use crate::limits::COMPLETIONS_PER_ROUND_MAX;
+use block::{Completion, Geometry, MediaError, Op, Tag};
+use dma::DmaBuf;
+use pool::DriveId;
+use reactor::{Device, Sleep};
+use std::collections::VecDeque;
+
+/// A drive that this core may use.
+pub type BoxedDevice = Box<dyn Device<Buf = DmaBuf>>;
+
+struct Entry {
+    device: BoxedDevice,
+    waiting: VecDeque<(Tag, Op<DmaBuf>)>,
+    in_flight: usize,
+    errors: u64,
+    must_kick: bool,
+    taken_this_round: usize,
+}
+
+/// The drives, by number.
+#[derive(Default)]
+pub struct Devices {
+    entries: Vec<Option<Entry>>,
+    /// The drive that is polled next.
+    turn: usize,
+}
+
+impl core::fmt::Debug for Devices {
+    fn fmt(&self, f: &mut core::fmt::Formatter<'_>) -> core::fmt::Result {
+        f.debug_struct("Devices").field("count", &self.entries.len()).finish_non_exhaustive()
+    }
+}
+
+impl Devices {
+    /// Adds a drive under its number.
+    ///
+    /// # Panics
+    /// If the number is taken.
+    pub fn add(&mut self, id: DriveId, device: BoxedDevice) {
+        let index = id.0 as usize;
+        if self.entries.len() <= index {
+            self.entries.resize_with(index + 1, || None);
+        }
+        let entry = Entry {
+            device,
+            waiting: VecDeque::new(),
+            in_flight: 0,
+            errors: 0,
+            must_kick: false,
+            taken_this_round: 0,
+        };
+        assert!(self.entries[index].replace(entry).is_none(), "each drive has its own number");
+    }
+
+    /// What a drive is like; `None` for a drive that did not open.
+    #[must_use]
+    pub fn geometry(&self, id: DriveId) -> Option<Geometry> {
+        Some(self.entry(id)?.device.geometry())
+    }
+
+    /// Operations that failed since the start.
+    #[must_use]
+    pub fn errors(&self, id: DriveId) -> u64 {
+        self.entry(id).map_or(0, |entry| entry.errors)
+    }
+
+    /// Submits an operation, or lets it wait for room.
+    ///
+    /// # Panics
+    /// If there is no such drive: pools with missing drives are not served.
+    pub fn submit(&mut self, id: DriveId, tag: Tag, op: Op<DmaBuf>) {
+        let entry =
+            self.entries.get_mut(id.0 as usize).and_then(Option::as_mut).expect("a drive of this core");
+        entry.in_flight += 1;
+        entry.must_kick = true;
+        if !entry.waiting.is_empty() {
+            entry.waiting.push_back((tag, op));
+        } else if let Err(op) = entry.device.submit(tag, op) {
+            entry.waiting.push_back((tag, op));
+        }
+    }
+
+    /// A new round begins: each drive may give its share of completions.
+    pub fn begin_round(&mut self) {
+        for entry in self.entries.iter_mut().flatten() {
+            entry.taken_this_round = 0;
+        }
+    }
+
+    /// The next completion of any drive.
+    pub fn poll(&mut self) -> Option<(DriveId, Completion<DmaBuf>)> {
+        for _ in 0..self.entries.len() {
+            let index = self.turn % self.entries.len();
+            if let Some(completion) = self.entries[index].as_mut().and_then(Entry::poll) {
+                let id = u32::try_from(index).expect("drives are numbered in 32 bits");
+                return Some((DriveId(id), completion));
+            }
+            self.turn = index + 1;
+        }
+        None
+    }
+
+    /// Hands everything to the drives that have news, and waiting operations as far as there is room.
+    pub fn kick(&mut self) {
+        for entry in self.entries.iter_mut().flatten() {
+            while let Some((tag, op)) = entry.waiting.pop_front() {
+                if let Err(op) = entry.device.submit(tag, op) {
+                    entry.waiting.push_front((tag, op));
+                    break;
+                }
+                entry.must_kick = true;
+            }
+            if core::mem::take(&mut entry.must_kick) {
+                entry.device.kick();
+            }
+        }
+    }
+
+    /// Nothing is in flight on any drive.
+    #[must_use]
+    pub fn is_quiet(&self) -> bool {
+        self.entries.iter().flatten().all(|entry| entry.in_flight == 0)
+    }
+
+    /// The core wants to sleep.
+    pub fn prepare_sleep(&mut self) -> Sleep {
+        let mut sleep = Sleep::Fine;
+        for entry in self.entries.iter_mut().flatten().filter(|entry| entry.in_flight > 0) {
+            if entry.device.prepare_sleep() == Sleep::Poll {
+                sleep = Sleep::Poll;
+            }
+        }
+        sleep
+    }
+
+    /// The core is awake.
+    pub fn on_awake(&mut self) {
+        for entry in self.entries.iter_mut().flatten() {
+            entry.device.on_awake();
+        }
+    }
+
+    /// Flushes and shuts down every drive; says which failed. Afterwards there are none.
+    ///
+    /// # Panics
+    /// If something is in flight.
+    pub fn shut_down(&mut self) -> Vec<(DriveId, String)> {
+        assert!(self.is_quiet(), "drives are shut down when nothing is in flight");
+        let mut failures = Vec::new();
+        for (id, place) in (0u32..).map(DriveId).zip(&mut self.entries) {
+            if let Some(mut entry) = place.take()
+                && let Err(problem) = entry.device.shut_down()
+            {
+                failures.push((id, problem));
+            }
+        }
+        failures
+    }
+
+    fn entry(&self, id: DriveId) -> Option<&Entry> {
+        self.entries.get(id.0 as usize)?.as_ref()
+    }
+}
+
+impl Entry {
+    fn poll(&mut self) -> Option<Completion<DmaBuf>> {
+        if self.in_flight == 0 || self.taken_this_round >= COMPLETIONS_PER_ROUND_MAX {
+            return None;
+        }
+        let completion = self.device.poll()?;
+        self.taken_this_round += 1;
+        self.in_flight = self.in_flight.checked_sub(1).expect("each operation completes once");
+        // A range outside the drive is a fault of ours, not the drive's.
+        if completion.result.is_err_and(|error| error != MediaError::OutOfRange) {
+            self.errors += 1;
+        }
+        Some(completion)
+    }
+}

@@ -1,0 +1,57 @@
+//! Bounds of one core's target.
+
+use core::time::Duration;
+
+/// Commands of all hosts that are worked on together; one more waits as it would for memory. Guess: 64 queues at full
+/// depth of 128. Each takes about half a kibibyte.
+pub const COMMANDS_MAX: usize = 8192;
+
+/// Bytes of one buffer, and the boundary of a volume's address space that no buffer's data crosses. It divides an
+/// extent, so that a buffer's data lies in one piece on one drive.
+pub const CHUNK_BYTES: usize = 128 * 1024;
+
+/// Buffers of one command: MDTS is 1 MiB; one more where the first is cut short by the boundary.
+pub const CHUNKS_MAX: usize = 9;
+
+/// Longest data of one command.
+pub const TRANSFER_BYTES_MAX: usize = 1024 * 1024;
+
+/// Bytes received at once: a queue of small commands, or one command with 16 KiB of data and what follows.
+pub const STAGING_BYTES: usize = 32 * 1024;
+
+/// Payload that is still missing is received into its own buffer from this length on; below, the copy is cheaper than
+/// a system call of its own.
+pub const PLACED_BYTES_MIN: usize = 8 * 1024;
+
+/// Pieces of one send that one command may need: its buffers, cut once more at PDU boundaries, with a header and a
+/// digest for each PDU, and its response.
+pub const COMMAND_PIECES_MAX: usize = 32;
+
+/// Bytes of headers and digests that one command may need in a send: five PDUs with the widest alignment.
+pub const COMMAND_HEADER_BYTES_MAX: usize = 1024;
+
+/// Waiting commands that are looked at in one round.
+pub const STARTS_PER_ROUND_MAX: usize = 64;
+
+/// Completions taken from one drive in one round, so that sockets are looked at again soon.
+pub const COMPLETIONS_PER_ROUND_MAX: usize = 256;
+
+/// Write Zeroes goes to a drive in pieces of at most so many blocks (32 MiB, as the pool cuts its own).
+pub const ZERO_BLOCKS_MAX: u64 = 8192;
+
+/// How often timers are looked at: every deadline of the protocol is seconds long.
+pub const TIMER_PERIOD: Duration = Duration::from_millis(100);
+
+const _: () = assert!((CHUNKS_MAX - 1) * CHUNK_BYTES >= TRANSFER_BYTES_MAX);
+const _: () = assert!(CHUNK_BYTES <= dma::limits::BUFFER_BYTES_MAX);
+const _: () = assert!(COMMAND_PIECES_MAX * 2 <= net::limits::PIECES_MAX);
+const _: () = assert!(COMMAND_HEADER_BYTES_MAX * 2 <= net::limits::HEADER_BYTES_MAX);
+
+/// Large buffers that only data in capsules may use: two such commands at a boundary of the volume.
+pub const RESERVE_BUFFERS: usize = 4;
+
+/// The smallest arena: room for a few of the longest commands beside the reserve and what drives keep.
+pub const ARENA_BYTES_MIN: usize = 8 << 20;
+
+/// How long an orderly stop waits for answers to leave.
+pub const STOP_TIME: Duration = Duration::from_secs(3);

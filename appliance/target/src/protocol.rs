@@ -1,0 +1,206 @@
+//! Between the transport and the subsystems: commands go in, answers and actions come out.
+
+use crate::Target;
+use crate::command::{Failure, Purpose, State, Transfer};
+use crate::connection::{Connection, Life};
+use crate::limits::TRANSFER_BYTES_MAX;
+use block::Tick;
+use nvme_spec::{Cqe, Sqe, Status};
+use nvme_subsystem::{Action, Answer, Command, Io, IoKind, Outcome};
+use nvme_tcp::Slot;
+use nvme_tcp::controller::{Data, Event, Queue, Reply};
+
+// Both sides must have announced and accepted the same.
+const _: () = assert!(nvme_subsystem::limits::IN_CAPSULE_MAX == nvme_tcp::limits::IN_CAPSULE_MAX);
+const _: () = assert!(nvme_subsystem::limits::TRANSFER_MAX == nvme_tcp::limits::TRANSFER_MAX);
+const _: () = assert!(nvme_subsystem::limits::TRANSFER_MAX as usize == TRANSFER_BYTES_MAX);
+const _: () = assert!(nvme_subsystem::limits::MQES_Z < nvme_tcp::limits::QUEUE_ENTRIES_MAX);
+
+impl Target {
+    /// Takes what the transport found in the bytes.
+    pub(crate) fn on_protocol_events(&mut self, place: usize, connection: &mut Connection, now: Tick) {
+        while let Some(event) = connection.tcp.poll_event() {
+            match event {
+                Event::Command { slot, sqe, data } => {
+                    self.on_command(place, connection, slot, (sqe, data), now);
+                }
+                Event::Data { slot, result } => self.on_data(place, connection, slot, result, now),
+            }
+        }
+    }
+
+    fn on_command(
+        &mut self,
+        place: usize,
+        connection: &mut Connection,
+        slot: Slot,
+        (sqe, data): (Sqe, Data),
+        now: Tick,
+    ) {
+        let Some(id) = connection.id else { return };
+        connection.command(slot).sqe = Some(sqe);
+        let tag = u32::try_from(slot.index()).expect("slots are numbered in 16 bits");
+        let command = Command { tag, sqe: &sqe, data_len: data.len() };
+        match self.subsystems.on_command(id, &command, now) {
+            Outcome::NeedsData { len } => {
+                self.need_data(place, connection, slot, (len as usize, data), Purpose::Data);
+            }
+            Outcome::Io(io) => self.on_io(place, connection, slot, io, data),
+            outcome @ (Outcome::Done(_) | Outcome::Connected { .. } | Outcome::Held) => {
+                self.on_outcome(place, connection, slot, outcome);
+            }
+        }
+    }
+
+    fn on_io(&mut self, place: usize, connection: &mut Connection, slot: Slot, io: Io, data: Data) {
+        let len = io.kind.data_len() as usize;
+        match io.kind {
+            IoKind::Read { .. } => {
+                self.need_memory(place, connection, slot, len, Purpose::Io(io), Transfer::ToHost);
+            }
+            IoKind::Write { .. } => self.need_data(place, connection, slot, (len, data), Purpose::Io(io)),
+            IoKind::WriteZeroes { .. } | IoKind::Flush => self.start_io(place, connection, slot, io),
+        }
+    }
+
+    /// Memory for data from the host, where it is in the capsule or still with the host.
+    fn need_data(
+        &mut self,
+        place: usize,
+        connection: &mut Connection,
+        slot: Slot,
+        (len, data): (usize, Data),
+        purpose: Purpose,
+    ) {
+        let transfer = match data {
+            Data::InCapsule(_) => Transfer::InCapsule,
+            Data::Transport(_) => Transfer::OnRequest,
+            Data::None => {
+                let reply = Reply::status(Status::INVALID_SGL_LENGTH.dnr());
+                return self.answer(place, connection, slot, reply);
+            }
+        };
+        self.need_memory(place, connection, slot, len, purpose, transfer);
+    }
+
+    /// The data of a command is complete in its buffers, or its digest was wrong.
+    fn on_data(
+        &mut self,
+        place: usize,
+        connection: &mut Connection,
+        slot: Slot,
+        result: Result<(), Status>,
+        now: Tick,
+    ) {
+        let command = connection.command(slot);
+        let State::AwaitData(purpose) = command.state else {
+            unreachable!("data arrives for commands that wait for it")
+        };
+        let failure = match command.failure {
+            Some(Failure::Status(status)) => Some(status),
+            Some(Failure::Media(_)) | None => result.err(),
+        };
+        if let Some(status) = failure {
+            return self.answer(place, connection, slot, Reply::status(status));
+        }
+        match purpose {
+            Purpose::Io(io) => self.start_io(place, connection, slot, io),
+            Purpose::Data => {
+                let (sqe, data) = (command.sqe, command.chunks.to_vec());
+                let (Some(id), Some(sqe)) = (connection.id, sqe) else { return };
+                let outcome = self.subsystems.on_data(id, &sqe, &data, now);
+                connection.command(slot).chunks.clear();
+                self.on_outcome(place, connection, slot, outcome);
+            }
+            Purpose::Page(_) => unreachable!("pages go to the host"),
+        }
+    }
+
+    /// What the subsystems say about a command that needs nothing more from the host.
+    fn on_outcome(&mut self, place: usize, connection: &mut Connection, slot: Slot, outcome: Outcome) {
+        match outcome {
+            Outcome::Done(answer) => self.on_answer(place, connection, slot, answer),
+            Outcome::Connected { answer, queue } => {
+                connection.tcp.set_queue(Queue {
+                    entries: queue.entries,
+                    is_admin: queue.qid == 0,
+                    is_flow_control_disabled: queue.is_flow_control_disabled,
+                });
+                connection.grow();
+                self.session_changes += 1;
+                self.on_answer(place, connection, slot, answer);
+            }
+            Outcome::Held => connection.command(slot).state = State::Held(slot),
+            Outcome::Io(_) | Outcome::NeedsData { .. } => unreachable!("handled where the command arrived"),
+        }
+    }
+
+    fn on_answer(&mut self, place: usize, connection: &mut Connection, slot: Slot, answer: Answer) {
+        let Answer { cqe, data } = answer;
+        if data.is_empty() || !cqe.status().is_success() {
+            return self.answer(place, connection, slot, Reply::with_data(cqe, 0));
+        }
+        let len = data.len();
+        connection.command(slot).page = data;
+        self.need_memory(place, connection, slot, len, Purpose::Page(cqe), Transfer::ToHost);
+    }
+
+    /// The page of a completion has its memory now.
+    pub(crate) fn answer_with_page(
+        &mut self,
+        place: usize,
+        connection: &mut Connection,
+        slot: Slot,
+        cqe: Cqe,
+    ) {
+        let command = connection.command(slot);
+        let page = core::mem::take(&mut command.page);
+        command.chunks.fill(&page);
+        let len = u32::try_from(page.len()).expect("a page is at most 1 MiB");
+        self.answer(place, connection, slot, Reply::with_data(cqe, len));
+    }
+
+    /// Answers a command; buffers that do not go to the host are free from here on.
+    pub(crate) fn answer(&mut self, place: usize, connection: &mut Connection, slot: Slot, reply: Reply) {
+        let command = connection.command(slot);
+        if reply.data_len == 0 {
+            command.chunks.clear();
+        }
+        command.state = State::Answered;
+        connection.tcp.respond(slot, reply);
+        self.list(place, connection);
+    }
+
+    /// Does what the subsystems want without being asked. Called after everything that may have changed them.
+    pub(crate) fn do_actions(&mut self) {
+        while let Some(action) = self.subsystems.poll_action() {
+            let (Action::Complete { connection: id, .. } | Action::Close { connection: id }) = action;
+            let Some(place) = self.by_id.get(&id).copied() else { continue };
+            let Some(mut connection) = self.take(place) else { continue };
+            match action {
+                Action::Complete { tag, cqe, .. } => {
+                    let slot = connection.held(tag as usize);
+                    if let Some(slot) = slot.filter(|_| connection.life == Life::Open) {
+                        self.answer(place, &mut connection, slot, Reply::with_data(cqe, 0));
+                    }
+                }
+                Action::Close { .. } => {
+                    // Answers that are queued still go out: the host waits for the one that caused this.
+                    connection.is_ending = true;
+                    self.list(place, &mut connection);
+                    self.forget_host(&mut connection);
+                }
+            }
+            self.put(place, connection);
+        }
+    }
+
+    /// The subsystems forget a connection; nothing that it sends counts any more.
+    pub(crate) fn forget_host(&mut self, connection: &mut Connection) {
+        if let Some(id) = connection.id.take() {
+            self.by_id.remove(&id);
+            self.subsystems.on_close(id);
+            self.session_changes += 1;
+        }
+    }
+}

@@ -1,0 +1,288 @@
+//! The target of one core: connections, exports and drives in one place, and the life of a connection.
+//!
+//! Files beside this one continue it: `receive`, `send`, `io`, `memory`, `protocol`, `exports`.
+
+use crate::connection::{Connection, Life};
+use crate::devices::Devices;
+use crate::exports::Export;
+use crate::io::JOB_TAG;
+use crate::limits::{ARENA_BYTES_MIN, TIMER_PERIOD};
+use block::{Completion, Op, Tag, Tick};
+use dma::{Arena, DmaBuf};
+use net::limits::SOCKETS_MAX;
+use net::{Event, Net, Outgoing, SocketId};
+use nvme_subsystem::{ConnectionId, Endpoints, Target as Subsystems, TargetConfig};
+use nvme_tcp::Slot;
+use pool::DriveId;
+use std::collections::{BTreeMap, VecDeque};
+
+/// Figures since the start.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Counters {
+    /// Commands that drives worked on and that were answered.
+    pub commands: u64,
+    /// Commands that had to wait for memory.
+    pub memory_waits: u64,
+    /// Connections accepted.
+    pub connections: u64,
+    /// Connections ended because the host broke the protocol.
+    pub protocol_errors: u64,
+}
+
+/// Everything that serves hosts on one core.
+pub struct Target {
+    pub(crate) arena: Arena,
+    pub(crate) devices: Devices,
+    pub(crate) subsystems: Subsystems,
+    pub(crate) by_id: BTreeMap<ConnectionId, usize>,
+    pub(crate) session_changes: u64,
+    pub(crate) exports: Vec<Option<Export>>,
+    pub(crate) counters: Counters,
+    pub(crate) connections: Vec<Option<Box<Connection>>>,
+    free_places: Vec<usize>,
+    by_socket: Vec<Option<usize>>,
+    /// Connections that may have something to send.
+    pub(crate) listed: Vec<usize>,
+    /// Boxed as the network takes them, so that reuse moves a pointer.
+    #[expect(clippy::vec_box, reason = "the boxes are what is reused")]
+    pub(crate) spare_sends: Vec<Box<Outgoing>>,
+    /// Kept between commands, so that starting one allocates nothing.
+    pub(crate) batch: Vec<(DriveId, Tag, Op<DmaBuf>)>,
+    /// Connections whose next bytes have no place.
+    pub(crate) blocked: VecDeque<usize>,
+    /// Commands without memory.
+    pub(crate) waiting: VecDeque<(usize, Slot)>,
+    job_completions: VecDeque<Completion<DmaBuf>>,
+    next_timer: Tick,
+    pub(crate) is_stopping: bool,
+}
+
+impl core::fmt::Debug for Target {
+    fn fmt(&self, f: &mut core::fmt::Formatter<'_>) -> core::fmt::Result {
+        f.debug_struct("Target").field("counters", &self.counters).finish_non_exhaustive()
+    }
+}
+
+impl Target {
+    /// A target without exports, over drives that were opened.
+    ///
+    /// # Panics
+    /// If the arena is smaller than [`ARENA_BYTES_MIN`].
+    #[must_use]
+    pub fn new(config: TargetConfig, arena: Arena, devices: Devices) -> Self {
+        assert!(arena.len() >= ARENA_BYTES_MIN, "the arena has room for the longest commands");
+        // Connections that are gone wait for their drives beside the new ones.
+        let places = 2 * SOCKETS_MAX;
+        Self {
+            arena,
+            devices,
+            subsystems: Subsystems::new(config),
+            by_id: BTreeMap::new(),
+            session_changes: 0,
+            exports: Vec::new(),
+            counters: Counters::default(),
+            connections: (0..places).map(|_| None).collect(),
+            free_places: (0..places).rev().collect(),
+            by_socket: vec![None; SOCKETS_MAX],
+            listed: Vec::with_capacity(places),
+            spare_sends: Vec::new(),
+            batch: Vec::new(),
+            blocked: VecDeque::new(),
+            waiting: VecDeque::new(),
+            job_completions: VecDeque::new(),
+            next_timer: Tick(0),
+            is_stopping: false,
+        }
+    }
+
+    /// The drives.
+    #[must_use]
+    pub fn devices(&self) -> &Devices {
+        &self.devices
+    }
+
+    /// The drives, for the control plane's own work; its tags have [`JOB_TAG`].
+    pub fn devices_mut(&mut self) -> &mut Devices {
+        &mut self.devices
+    }
+
+    /// The memory for IO.
+    #[must_use]
+    pub fn arena(&self) -> &Arena {
+        &self.arena
+    }
+
+    /// Figures since the start.
+    #[must_use]
+    pub fn counters(&self) -> Counters {
+        self.counters
+    }
+
+    /// Takes completions from the drives and acts on them; says how many.
+    pub fn poll_devices(&mut self) -> usize {
+        let mut count = 0;
+        self.devices.begin_round();
+        while let Some((_, completion)) = self.devices.poll() {
+            count += 1;
+            if completion.tag.0 & JOB_TAG == 0 {
+                self.on_completion(completion);
+            } else {
+                self.job_completions.push_back(completion);
+            }
+        }
+        count
+    }
+
+    /// The next completion of the control plane's own work.
+    pub fn poll_job(&mut self) -> Option<Completion<DmaBuf>> {
+        self.job_completions.pop_front()
+    }
+
+    /// Starts commands that waited for memory; says how many.
+    pub fn start_requests(&mut self, net: &mut Net, now: Tick) -> usize {
+        self.serve_waiting(net, now)
+    }
+
+    /// Hands this round's operations to the drives and its answers to the sockets.
+    pub fn kick(&mut self, net: &mut Net) {
+        self.do_actions();
+        self.devices.kick();
+        self.send_all(net);
+    }
+
+    /// When [`Target::on_time`] is to be called; `None` while nobody is connected.
+    #[must_use]
+    pub fn deadline(&self) -> Option<Tick> {
+        (self.free_places.len() < self.connections.len()).then_some(self.next_timer)
+    }
+
+    /// Ends connections whose time is over.
+    pub fn on_time(&mut self, net: &mut Net, now: Tick) {
+        if now < self.next_timer {
+            return;
+        }
+        self.next_timer = now.after(TIMER_PERIOD);
+        net.rearm();
+        for place in 0..self.connections.len() {
+            let Some(mut connection) = self.take(place) else { continue };
+            let is_alive = matches!(connection.life, Life::Open | Life::Terminating);
+            if is_alive && connection.tcp.on_deadline(now).is_err() {
+                self.close(&mut connection, net);
+            }
+            self.put(place, connection);
+        }
+        self.subsystems.on_tick(now);
+    }
+
+    /// Something happened on the sockets.
+    pub fn on_event(&mut self, net: &mut Net, event: Event, now: Tick) {
+        match event {
+            Event::Accepted { socket, peer, local, listener: _ } => {
+                self.on_accepted(net, socket, Endpoints { local, peer }, now);
+            }
+            Event::Received { socket, landing, result } => {
+                self.with(socket, |target, place, connection| {
+                    target.on_received(place, connection, landing, result, net, now);
+                });
+            }
+            Event::Sent { socket, outgoing, result } => {
+                self.with(socket, |target, place, connection| {
+                    target.on_sent(place, connection, outgoing, &result, net, now);
+                });
+            }
+            Event::Closed { socket } => {
+                self.with(socket, |target, place, connection| target.on_closed(place, connection));
+                self.by_socket[socket.index()] = None;
+            }
+            Event::Woken => {}
+        }
+    }
+
+    fn on_accepted(&mut self, net: &mut Net, socket: SocketId, endpoints: Endpoints, now: Tick) {
+        let place = if self.is_stopping { None } else { self.free_places.pop() };
+        let id = place.and_then(|_| self.subsystems.on_accept(endpoints));
+        let (Some(place), Some(id)) = (place, id) else {
+            self.free_places.extend(place);
+            net.close(socket);
+            return;
+        };
+        self.counters.connections += 1;
+        self.by_id.insert(id, place);
+        let mut connection = Box::new(Connection::new(socket, id, now));
+        self.by_socket[socket.index()] = Some(place);
+        self.pump(place, &mut connection, net, now);
+        self.put(place, connection);
+    }
+
+    /// Calls `work` for the connection of a socket. A socket that was refused has none.
+    fn with(&mut self, socket: SocketId, work: impl FnOnce(&mut Self, usize, &mut Connection)) {
+        let Some(place) = self.by_socket[socket.index()] else { return };
+        let Some(mut connection) = self.take(place) else { return };
+        work(self, place, &mut connection);
+        self.put(place, connection);
+    }
+
+    /// Takes a connection out of its place to work on it.
+    pub(crate) fn take(&mut self, place: usize) -> Option<Box<Connection>> {
+        self.connections[place].take()
+    }
+
+    /// Puts it back, unless it is gone and nothing of it is left at the drives.
+    pub(crate) fn put(&mut self, place: usize, connection: Box<Connection>) {
+        if connection.life == Life::Gone && connection.at_devices == 0 {
+            self.free_places.push(place);
+        } else {
+            self.connections[place] = Some(connection);
+        }
+    }
+
+    /// Ends a connection. What is in flight comes back first.
+    pub(crate) fn close(&mut self, connection: &mut Connection, net: &mut Net) {
+        if matches!(connection.life, Life::Open | Life::Terminating) {
+            connection.life = Life::Closing;
+            self.forget_host(connection);
+            net.close(connection.socket);
+        }
+    }
+
+    /// The socket is gone: buffers that drives do not hold go back to the arena.
+    fn on_closed(&mut self, place: usize, connection: &mut Connection) {
+        self.forget_host(connection);
+        connection.life = Life::Gone;
+        for command in &mut connection.commands {
+            if !matches!(command.state, crate::command::State::AtDevices(..)) {
+                command.reset();
+            }
+        }
+        self.blocked.retain(|blocked| *blocked != place);
+        self.waiting.retain(|(waiting, _)| *waiting != place);
+    }
+
+    /// Begins an orderly stop: nothing more is received; commands at the drives are answered.
+    pub fn begin_stop(&mut self) {
+        self.is_stopping = true;
+    }
+
+    /// Whether every command that was at a drive is answered, and the answers have left.
+    #[must_use]
+    pub fn is_drained(&self) -> bool {
+        self.devices.is_quiet()
+            && self.listed.is_empty()
+            && self.connections.iter().flatten().all(|connection| !connection.output.is_sending)
+    }
+
+    /// Ends all connections.
+    pub fn close_all(&mut self, net: &mut Net) {
+        for place in 0..self.connections.len() {
+            let Some(mut connection) = self.take(place) else { continue };
+            self.close(&mut connection, net);
+            self.put(place, connection);
+        }
+    }
+
+    /// Nobody is connected and nothing is in flight.
+    #[must_use]
+    pub fn is_idle(&self) -> bool {
+        self.free_places.len() == self.connections.len() && self.devices.is_quiet()
+    }
+}

@@ -63,7 +63,7 @@ impl fmt::Display for Failure {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "error: {}", self.message)?;
         if !self.object.is_empty() {
-            write!(f, "\n  object: {}", self.object)?;
+            write!(f, "\n  object {}", self.object)?;
         }
         if !self.remedy.is_empty() {
             write!(f, "\n  try: {}", self.remedy)?;
@@ -84,7 +84,7 @@ mod tests {
             source: std::io::Error::from(std::io::ErrorKind::AddrInUse),
         };
         let text = Failure::from(taken).to_string();
-        assert!(text.contains("\n  object: address/127.0.0.1:4420\n  try: end the process"), "{text}");
+        assert!(text.contains("\n  object address/127.0.0.1:4420\n  try: end the process"), "{text}");
         let memory = StartError::Arena { bytes: 1 << 40, detail: "out of memory".into() };
         assert!(Failure::from(memory).to_string().contains("--arena-mib"));
     }

@@ -1,0 +1,33 @@
+//! Bounds of the host, and why they are what they are.
+
+use std::time::Duration;
+
+/// Bytes that wait to be sent before more PDUs are taken from the connection: some large writes, so that the socket never
+/// runs dry.
+pub const OUT_BYTES_MAX: usize = 1 << 20;
+
+/// Bytes taken from the socket at once.
+pub const IN_BYTES: usize = 256 << 10;
+
+/// Commands in flight on the admin queue; entries as Linux asks for them.
+pub const ADMIN_DEPTH: u16 = 8;
+/// Entries of the admin queue (Base 2.1 §3.1.4.8 allows 2 to 4096; fabrics wants 32 at least).
+pub const ADMIN_ENTRIES: u16 = 32;
+
+/// Commands in flight on the IO queue, at most.
+pub const IO_DEPTH_MAX: u16 = 256;
+
+/// Data of one command, at most (MDTS of our target).
+pub const TRANSFER_BYTES_MAX: u32 = 1 << 20;
+
+/// Keep alive timeout that is asked for, in milliseconds.
+pub const KEEP_ALIVE_MS: u32 = 30_000;
+/// A Keep Alive is sent when this much time has passed.
+pub const KEEP_ALIVE_INTERVAL: Duration = Duration::from_secs(10);
+
+/// Pause between looks at CSTS.RDY.
+pub const READY_INTERVAL: Duration = Duration::from_millis(5);
+
+const _: () = assert!(ADMIN_DEPTH < ADMIN_ENTRIES);
+const _: () = assert!(IO_DEPTH_MAX < nvme_tcp::limits::QUEUE_ENTRIES_MAX);
+const _: () = assert!(KEEP_ALIVE_INTERVAL.as_millis() * 2 < KEEP_ALIVE_MS as u128);

@@ -24,7 +24,9 @@ use ondisk::limits::{MEMBERS_MAX, SLOT_BYTES};
 use ondisk::{DATA_LBA, LABEL_LBA, MemberRecord, PoolRecord, Serial, TAIL_BLOCKS, extents_on};
 use uuid::Uuid;
 
-/// Begins to create a pool of drives of this node. The pool is to be dropped if the job fails.
+/// Begins to create a pool of drives of this node. The pool is to be dropped if the job fails, and its drives get the
+/// role that [`JobError::role_after_creation`](crate::JobError::role_after_creation) gives; if it goes well they are
+/// members.
 ///
 /// `new_uuid` gives a fresh random UUID for each drive. That the pool's name and UUID are unique, or that a repeated
 /// request names the pool that it made, is checked by the caller.
@@ -200,6 +202,7 @@ fn available(drives: &[KnownDrive]) -> String {
         .filter(|d| matches!(d.role, Role::Blank | Role::Leftover) && d.drive.geometry.is_block_atomic)
         .filter(|d| d.drive.geometry.blocks >= DRIVE_BLOCKS_MIN)
         .map(|d| d.drive.serial.as_str())
+        .filter(|serial| drives.iter().filter(|d| d.drive.serial == *serial).count() == 1)
         .collect();
     if blank.is_empty() {
         return "no blank drive is available: add one, or list the drives to see what they carry".to_owned();

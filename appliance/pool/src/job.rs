@@ -10,7 +10,7 @@
 //! - After the first error nothing more is given out; the result appears when everything in flight came back.
 //! - At most [`JOB_DEPTH_MAX`] operations are in flight on one member, so hosts are not crowded out.
 
-use crate::drive::{Drive, MemberIndex};
+use crate::drive::{Drive, MemberIndex, Role};
 use crate::limits::{JOB_DEPTH_MAX, ZERO_BLOCKS_MAX};
 use block::{BLOCK_SIZE, Blocks, Completion, IoBuf, Lba, MediaError, Op, Tag};
 use control::{ControlError, ErrorKind};
@@ -34,12 +34,25 @@ pub struct JobError {
     pub is_undecided: bool,
 }
 
+impl JobError {
+    /// What the drives of a pool are whose creation failed so: to be used again if no record was written, else
+    /// undecided until they are looked at again.
+    #[must_use]
+    pub fn role_after_creation(&self) -> Role {
+        if self.is_undecided {
+            Role::Damaged(format!("the creation of a pool failed half way ({self}); restart the engine"))
+        } else {
+            Role::Leftover
+        }
+    }
+}
+
 impl From<JobError> for ControlError {
     fn from(error: JobError) -> Self {
         let remedy = if error.is_undecided {
             "restart the engine: it will find out whether the change happened, until then the pool accepts no changes"
         } else {
-            "nothing was changed; check the drive, then try again"
+            "the change did not happen; check the drive, then try again"
         };
         Self::new(ErrorKind::Unavailable, error.to_string())
             .object(format!("drive/{}", error.serial))

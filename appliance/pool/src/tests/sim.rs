@@ -147,10 +147,8 @@ impl Drive {
             self.fails_after = self.fails_after.map(|n| n - 1);
         }
         let range = op.range();
-        if let Some((lba, blocks)) = range {
-            if lba.0 + blocks.0 > self.geometry.blocks.0 {
-                return Err(MediaError::OutOfRange);
-            }
+        if range.is_some_and(|(lba, blocks)| lba.0 + blocks.0 > self.geometry.blocks.0) {
+            return Err(MediaError::OutOfRange);
         }
         match op {
             Op::Read { lba, buf } => {
@@ -183,7 +181,7 @@ impl Drive {
     }
 
     /// Makes any subset of what is not durable durable and forgets the rest.
-    fn cut(&mut self, in_flight: Vec<InFlight>, random: &mut Random) {
+    fn cut(&mut self, in_flight: &[InFlight], random: &mut Random) {
         let mut changes: Vec<Change> = core::mem::take(&mut self.cache).into_iter().map(|(_, c)| c).collect();
         let mut late: Vec<Change> = in_flight.iter().filter_map(|f| change_of(&f.op)).collect();
         while !late.is_empty() {
@@ -252,7 +250,7 @@ impl SimDrive {
     /// The power fails, and returns.
     pub(super) fn power_cut(&mut self, random: &mut Random) {
         self.ready.clear();
-        self.drive.cut(core::mem::take(&mut self.in_flight), random);
+        self.drive.cut(&core::mem::take(&mut self.in_flight), random);
     }
 
     /// The engine ends and starts again while the drive keeps running: what is in flight completes, or never arrived.

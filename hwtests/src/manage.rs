@@ -121,21 +121,27 @@ impl Operator {
 }
 
 fn apply_by_client(network: &Network, node: &Node, drives: &[String], sizes: Sizes) -> Result<String> {
-    let pools = node.client(network, &["pool", "list"])?;
-    let is_new = !pools.to_string().contains("\"tank\"");
-    if is_new {
+    let existing = volumes_of_api(&node.client(network, &["volume", "list"])?)?;
+    if existing.is_empty() {
         let drives = drives.iter().flat_map(|d| ["--drive", d.as_str()]);
         node.client(network, &["pool", "create", "tank"].into_iter().chain(drives).collect::<Vec<_>>())?;
     }
-    for (name, size) in [("data", sizes.data), ("log", sizes.log)] {
-        let size = size.to_string();
-        if is_new {
-            node.client(network, &["volume", "create", name, "--pool", "tank", "--size", &size])?;
-        } else {
-            node.client(network, &["volume", "resize", name, "--size", &size])?;
-        }
+    for (name, size_bytes) in [("data", sizes.data), ("log", sizes.log)] {
+        let size = size_bytes.to_string();
+        match existing.iter().find(|v| v.name == name) {
+            None => node.client(network, &["volume", "create", name, "--pool", "tank", "--size", &size])?,
+            Some(volume) if volume.size_bytes < size_bytes => {
+                node.client(network, &["volume", "resize", name, "--size", &size])?
+            }
+            Some(_) => continue,
+        };
     }
     Ok("by the ironbay program".to_owned())
+}
+
+fn volumes_of_api(answer: &Value) -> Result<Vec<Volume>> {
+    let list = answer.get("volumes").unwrap_or(answer).as_array().context("a list of volumes")?;
+    list.iter().map(volume_of_api).collect()
 }
 
 fn volume_of_api(value: &Value) -> Result<Volume> {

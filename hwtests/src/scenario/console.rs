@@ -67,7 +67,7 @@ fn remove_all(light: &FirstLight, operator: &Operator) -> Result<()> {
     lab.steps.step("the volumes page is empty again", || {
         let position = console.position();
         console.send("volumes\r")?;
-        console.wait(position, "o volumes", HOST_COMMAND)?;
+        console.wait(position, "no volume;", HOST_COMMAND)?;
         Ok(((), String::new()))
     })
 }

@@ -2,7 +2,7 @@
 
 use super::files;
 use crate::failure::Failure;
-use crate::limits::{HUGEPAGES_MAX_DEFAULT_MIB, HUGEPAGES_MIN_MIB};
+use crate::limits::{HUGEPAGES_MAX_DEFAULT_MIB, HUGEPAGES_MIN_MIB, SYSTEM_MIB};
 use crate::phase::Outcome;
 
 const PAGES: &str = "/sys/kernel/mm/hugepages/hugepages-2048kB/nr_hugepages";
@@ -14,7 +14,7 @@ pub fn run(asked_mib: Option<u64>) -> (Outcome, u64) {
     let memory_mib = files::read("/proc/meminfo").ok().as_deref().and_then(memory_mib).unwrap_or(0);
     let wanted = asked_mib.unwrap_or_else(|| default_mib(memory_mib)).next_multiple_of(MIB_PER_PAGE);
     let mut outcome = Outcome::default();
-    let granted = match reserve(wanted / MIB_PER_PAGE) {
+    let granted = match reserve(wanted.min(most_mib(memory_mib)) / MIB_PER_PAGE) {
         Ok(pages) => pages.saturating_mul(MIB_PER_PAGE),
         Err(failure) => {
             outcome.failures.push(failure.remedy("the engine uses normal pages, which is slower"));
@@ -22,7 +22,19 @@ pub fn run(asked_mib: Option<u64>) -> (Outcome, u64) {
         }
     };
     let arena = judge(wanted, granted, memory_mib, &mut outcome);
+    if arena > granted {
+        // Pages that the engine cannot use are memory that it lacks. They are few, and nobody waits for them.
+        let _ = reserve(0);
+    }
     (outcome, arena)
+}
+
+/// What may become hugepages at most: the kernel grants nearly all memory when asked, and then kills processes for it.
+fn most_mib(memory_mib: u64) -> u64 {
+    match memory_mib {
+        0 => HUGEPAGES_MAX_DEFAULT_MIB,
+        _ => memory_mib.saturating_sub(SYSTEM_MIB).max(memory_mib / 2),
+    }
 }
 
 /// A quarter of RAM within the bounds.
@@ -82,6 +94,14 @@ mod tests {
         assert_eq!(default_mib(96), 64);
         assert_eq!(default_mib(0), 64);
         assert_eq!(default_mib(1 << 20), 1024);
+    }
+
+    /// Goal: whatever is asked for, the rest of the node keeps memory to live.
+    #[test]
+    fn the_node_keeps_memory() {
+        assert_eq!(most_mib(1000), 872);
+        assert_eq!(most_mib(210), 105);
+        assert_eq!(most_mib(0), 1024);
     }
 
     /// Goal: fewer pages are a warning, too few are a failure, and the engine always gets a size to start with.

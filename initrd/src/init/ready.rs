@@ -21,6 +21,9 @@ const API: (Ipv4Addr, u16) = (Ipv4Addr::LOCALHOST, 7420);
 /// 30 s, without it under 5 s.
 const ADDRESS_PATIENCE: Duration = Duration::from_secs(20);
 
+/// An agent that does not listen cannot be asked; it counts as ready after this time.
+const AGENT_PROBATION: Duration = Duration::from_millis(500);
+
 /// Waits for an address, for ever, and says so once when it takes long.
 pub(super) async fn network(shared: Arc<Shared>) {
     let began = Instant::now();
@@ -119,6 +122,8 @@ async fn serve(shared: &Shared, client: &EngineClient) {
 /// Waits until the agent accepts connections, if it may.
 pub(super) async fn agent(shared: Arc<Shared>) {
     if !shared.args.is_insecure {
+        // A process that ends at once was never ready; its end stops this task.
+        sleep(AGENT_PROBATION).await;
         let why =
             "authentication is not part of this version, and the node was not booted with ironbay.insecure=1";
         let failure = Failure::new("serve API", "port 7420", why)

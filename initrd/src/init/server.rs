@@ -100,3 +100,55 @@ fn phase(record: &Record, now: u64) -> BootPhase {
         remedy: join(all().map(|f| f.remedy.clone()).collect()),
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::args::parse;
+    use crate::failure::Failure;
+    use crate::journal::Journal;
+    use crate::phase::{Outcome, Phase, Timeline};
+    use bus::InitClient;
+    use std::os::unix::net::UnixStream;
+
+    fn shared() -> Arc<Shared> {
+        let journal = Arc::new(Journal::silent());
+        let timeline = Timeline::new(Arc::clone(&journal));
+        let (args, _) = parse("ironbay.insecure=1");
+        Arc::new(Shared { journal, timeline, args, version: "1.2.3".to_owned() })
+    }
+
+    /// Goal: what the boot did arrives over the bus unchanged, and an order reaches the main loop with its reason.
+    #[tokio::test]
+    async fn init_answers_over_the_bus() {
+        let shared = shared();
+        shared.timeline.begin(Phase::Claim);
+        let why = Failure::new("claim drive", "0000:00:04.0", "no IOMMU").remedy("enable it");
+        shared.timeline.finish(Phase::Claim, Outcome::failed(why));
+        let (notes, mut inbox) = mpsc::channel(4);
+        let server = Arc::new(Server::new(Arc::clone(&shared), notes));
+        let engine = ServiceStatus { name: "engine".to_owned(), pid: 7, ..ServiceStatus::default() };
+        server.set_services(vec![engine.clone()]);
+
+        let (ours, theirs) = UnixStream::pair().unwrap();
+        let publish = move |builder| bus::publish_init(builder, Arc::clone(&server) as Arc<dyn InitService>);
+        let served = tokio::spawn(async move { bus::serve_stream(ours, &publish).await.unwrap() });
+        let client = InitClient::over(bus::connect_stream(theirs).await.unwrap());
+        let _served = served.await.unwrap();
+
+        let phases = client.phases().await.unwrap();
+        assert_eq!(phases.len(), 8);
+        let claim = phases.iter().find(|p| p.name == "claim").unwrap();
+        assert_eq!(
+            (claim.state.as_str(), claim.failure.as_str(), claim.remedy.as_str()),
+            ("failed", "claim drive 0000:00:04.0: no IOMMU", "enable it")
+        );
+        assert_eq!(phases[7].state, "waiting");
+        assert_eq!(client.services().await.unwrap(), [engine]);
+        assert_eq!(client.version().await.unwrap(), "1.2.3");
+        assert!(client.is_insecure().await.unwrap());
+        client.reboot("a test").await.unwrap();
+        let note = inbox.recv().await.unwrap();
+        assert!(matches!(note, Note::Order(Order::Reboot(reason)) if reason == "a test"));
+    }
+}

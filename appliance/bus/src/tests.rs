@@ -3,6 +3,7 @@
 use super::*;
 use control::{
     ControlError, CreatePool, DriveState, DriveStatus, ErrorKind, PoolState, PoolStatus, Reply, Request,
+    VolumeState, VolumeStatus,
 };
 use std::sync::Arc;
 use uuid::Uuid;
@@ -31,10 +32,26 @@ fn drive() -> DriveStatus {
     }
 }
 
+fn volume() -> VolumeStatus {
+    VolumeStatus {
+        uuid: Uuid::from_u128(1),
+        name: "db".into(),
+        pool: Uuid::from_u128(2),
+        pool_name: "tank".into(),
+        size_bytes: 1 << 20,
+        state: VolumeState::Offline,
+        nsid: 3,
+        subsystem_nqn: "nqn".into(),
+        hosts: vec!["a".into(), "b".into()],
+        revision: 4,
+    }
+}
+
 impl EngineService for Fake {
     fn call(&self, request: Request) -> Answer {
         Box::pin(async move {
             match request {
+                Request::ListVolumes => Ok(Reply::Volumes(vec![volume()])),
                 Request::ListDrives => Ok(Reply::Drives(vec![drive()])),
                 Request::CreatePool(create) => Ok(Reply::Pools(vec![PoolStatus {
                     uuid: create.uuid,
@@ -50,7 +67,6 @@ impl EngineService for Fake {
                 Request::DeletePool(_) => Ok(Reply::Done),
                 Request::GetStatus => Ok(Reply::Done),
                 Request::ListPools
-                | Request::ListVolumes
                 | Request::ListSessions
                 | Request::CreateVolume(_)
                 | Request::ResizeVolume(_)
@@ -74,6 +90,7 @@ async fn answers_arrive_unchanged() {
     for _ in 0..2 {
         let client = EngineClient::at(&path);
         assert_eq!(client.drives().await, Ok(vec![drive()]));
+        assert_eq!(client.volumes().await, Ok(vec![volume()]));
         let create = CreatePool {
             uuid: Uuid::from_u128(9),
             name: "tank".into(),
@@ -93,7 +110,7 @@ async fn errors_arrive_unchanged() {
     let dir = tempfile::tempdir().expect("a temporary directory");
     let (path, _task) = serving(&dir);
     let client = EngineClient::at(path);
-    assert_eq!(client.volumes().await, Err(full_error()));
+    assert_eq!(client.pools().await, Err(full_error()));
     // An answer of another kind is the engine's fault, and said so.
     assert_eq!(client.status().await.expect_err("the kind is wrong").kind, ErrorKind::Internal);
 }
@@ -132,4 +149,77 @@ async fn listening_replaces_sockets_only() {
     std::fs::write(&path, "kept").expect("written");
     assert_eq!(listen(&path).expect_err("a file is there").kind(), std::io::ErrorKind::AlreadyExists);
     assert_eq!(std::fs::read_to_string(&path).expect("still there"), "kept");
+}
+
+struct Pid1;
+
+fn phase() -> BootPhase {
+    BootPhase {
+        name: "network".into(),
+        started_ms: 900,
+        took_ms: 1200,
+        state: "failed".into(),
+        failure: "no answer to DHCP".into(),
+        remedy: "check the cable".into(),
+    }
+}
+
+fn service() -> ServiceStatus {
+    ServiceStatus {
+        name: "engine".into(),
+        state: "running".into(),
+        pid: 7,
+        restarts: 1,
+        last_exit: "signal 9".into(),
+    }
+}
+
+fn interface() -> Interface {
+    Interface { name: "eth0".into(), has_link: true, ..Interface::default() }
+}
+
+impl InitService for Pid1 {
+    fn phases(&self) -> Vec<BootPhase> {
+        vec![phase()]
+    }
+    fn services(&self) -> Vec<ServiceStatus> {
+        vec![service()]
+    }
+    fn network(&self) -> Vec<Interface> {
+        vec![interface()]
+    }
+    fn version(&self) -> String {
+        "0.1.0".into()
+    }
+    fn hostname(&self) -> String {
+        "node".into()
+    }
+    fn is_insecure(&self) -> bool {
+        true
+    }
+    fn reboot(&self, reason: &str) -> Result<(), ControlError> {
+        Err(ControlError::new(ErrorKind::FailedPrecondition, reason))
+    }
+    fn power_off(&self, _: &str) -> Result<(), ControlError> {
+        Ok(())
+    }
+}
+
+/// Goal: what init says arrives unchanged, and orders reach it with their reason.
+#[tokio::test]
+async fn init_answers() {
+    let dir = tempfile::tempdir().expect("a temporary directory");
+    let path = dir.path().join("init.sock");
+    let listener = listen(&path).expect("the path is free");
+    let _task = tokio::spawn(serve(listener, |builder| publish_init(builder, Arc::new(Pid1))));
+    let client = InitClient::at(path);
+    assert_eq!(client.phases().await, Ok(vec![phase()]));
+    assert_eq!(client.services().await, Ok(vec![service()]));
+    assert_eq!(client.network().await, Ok(vec![interface()]));
+    assert_eq!(client.version().await.as_deref(), Ok("0.1.0"));
+    assert_eq!(client.hostname().await.as_deref(), Ok("node"));
+    assert_eq!(client.is_insecure().await, Ok(true));
+    assert_eq!(client.power_off("asked on the console").await, Ok(()));
+    let busy = client.reboot("a firmware update runs").await;
+    assert_eq!(busy, Err(ControlError::new(ErrorKind::FailedPrecondition, "a firmware update runs")));
 }

@@ -1,0 +1,133 @@
+//! I/O commands: what is valid goes to the storage, everything else is refused with the status that Linux understands.
+
+use super::host::{Host, NQN, accept, namespace, subsystem, target};
+use crate::{Io, IoKind, Outcome};
+use block::{Blocks, Lba, MediaError};
+use nvme_spec::entry::RwFlags;
+use nvme_spec::{NSID_ALL, NvmOpcode, Sqe, Status};
+
+fn command(opcode: NvmOpcode, slba: u64, blocks: u16) -> Sqe {
+    let mut sqe = Sqe::new(opcode.0, 1);
+    sqe.set_slba(slba);
+    sqe.cdw12 = RwFlags::new().with_nlb_z(blocks - 1).into_bits().into();
+    sqe
+}
+
+fn ask(sqe: Sqe, data_len: u32) -> Result<Io, Status> {
+    let mut host = Host::ready();
+    let queue = host.io_queue(1);
+    match host.outcome(queue, sqe, data_len) {
+        Outcome::Io(io) => Ok(io),
+        Outcome::Done(answer) => Err(answer.cqe.status()),
+        other => panic!("{other:?}"),
+    }
+}
+
+/// Goal: valid commands arrive with their range, flags and volume.
+#[test]
+fn valid_commands() {
+    let io = |kind| Ok(Io { volume: 100, kind });
+    let (lba, blocks) = (Lba(8), Blocks(2));
+    let with = |mut sqe: Sqe, flags: RwFlags| {
+        sqe.cdw12 = (sqe.cdw12.get() | flags.into_bits()).into();
+        sqe
+    };
+    let fua = RwFlags::new().with_fua(true);
+    assert_eq!(ask(command(NvmOpcode::READ, 8, 2), 8192), io(IoKind::Read { lba, blocks }));
+    let write = command(NvmOpcode::WRITE, 8, 2);
+    assert_eq!(ask(write, 8192), io(IoKind::Write { lba, blocks, fua: false }));
+    assert_eq!(ask(with(write, fua), 8192), io(IoKind::Write { lba, blocks, fua: true }));
+    let zeroes = with(command(NvmOpcode::WRITE_ZEROES, 8, 2), RwFlags::new().with_deac(true));
+    let kind = IoKind::WriteZeroes { lba, blocks, fua: false, deallocate: true };
+    assert_eq!(ask(zeroes, 0), io(kind));
+    assert_eq!(ask(Sqe::new(NvmOpcode::FLUSH.0, 1), 0), io(IoKind::Flush));
+    // The last block, and the longest transfer.
+    let last = IoKind::Read { lba: Lba(255), blocks: Blocks(1) };
+    assert_eq!(ask(command(NvmOpcode::READ, 255, 1), 4096), io(last));
+    let longest = IoKind::Read { lba: Lba(0), blocks: Blocks(256) };
+    assert_eq!(ask(command(NvmOpcode::READ, 0, 256), 1 << 20), io(longest));
+}
+
+/// Goal: each kind of nonsense gets its status, never a range outside the namespace.
+#[test]
+fn invalid_commands() {
+    let out_of_range = Err(Status::LBA_OUT_OF_RANGE.dnr());
+    for opcode in [NvmOpcode::READ, NvmOpcode::WRITE, NvmOpcode::WRITE_ZEROES] {
+        let len = |blocks: u32| if opcode == NvmOpcode::WRITE_ZEROES { 0 } else { blocks * 4096 };
+        assert_eq!(ask(command(opcode, 256, 1), len(1)), out_of_range);
+        assert_eq!(ask(command(opcode, 255, 2), len(2)), out_of_range);
+        assert_eq!(ask(command(opcode, u64::MAX, 2), len(2)), out_of_range);
+        let mut other = command(opcode, 0, 1);
+        for nsid in [0, 2, 1025, NSID_ALL] {
+            other.nsid = nsid.into();
+            assert_eq!(ask(other, len(1)), Err(Status::INVALID_NAMESPACE.dnr()));
+        }
+        let mut protected = command(opcode, 0, 1);
+        protected.cdw12 = RwFlags::new().with_prinfo(8).into_bits().into();
+        assert_eq!(ask(protected, len(1)), Err(Status::INVALID_PROTECTION_INFORMATION.dnr()));
+    }
+    let length = Err(Status::INVALID_SGL_LENGTH.dnr());
+    assert_eq!(ask(command(NvmOpcode::WRITE, 0, 2), 4096), length);
+    assert_eq!(ask(command(NvmOpcode::READ, 0, 2), 8196), length);
+    assert_eq!(ask(command(NvmOpcode::WRITE_ZEROES, 0, 2), 8192), length);
+    let mut long = command(NvmOpcode::READ, 0, 257);
+    long.nsid = 3.into();
+    assert_eq!(ask(long, 257 * 4096), Err(Status::INVALID_FIELD.dnr()));
+    let mut broadcast = Sqe::new(NvmOpcode::FLUSH.0, NSID_ALL);
+    assert_eq!(ask(broadcast, 0), Err(Status::INVALID_NAMESPACE.dnr()));
+    broadcast.opc = NvmOpcode::DATASET_MANAGEMENT.0;
+    assert_eq!(ask(broadcast, 16), Err(Status::INVALID_OPCODE.dnr()));
+}
+
+/// Goal: without a volatile cache Flush is done at once, and Identify says that there is none.
+#[test]
+fn durable_subsystem_needs_no_flush() {
+    let mut target = target();
+    let nqn = "nqn.2014-08.org:durable";
+    let config = crate::SubsystemConfig { is_volatile: false, ..subsystem(nqn) };
+    target.add_subsystem(config).expect("new");
+    target.add_namespace(nqn, namespace(1, 8)).expect("new");
+    let mut host = Host::enabled(target, nqn);
+    let queue = accept(&mut host.target);
+    let asked = super::host::Ask { nqn, ..super::host::Ask::io(host.cntlid, 1) };
+    host.connect(queue, &asked).expect("the queue connects");
+    let Outcome::Done(answer) = host.outcome(queue, Sqe::new(NvmOpcode::FLUSH.0, 1), 0) else {
+        panic!("the storage is not asked");
+    };
+    assert!(answer.cqe.status().is_success());
+    let page = host.identify(nvme_spec::identify::Cns::CONTROLLER, 0).expect("it exists");
+    assert_eq!(page[525] & 1, 0);
+    assert_eq!(host.get_feature(6), Err(Status::INVALID_FIELD.dnr()));
+}
+
+/// Goal: every failure of the storage has its status, and only what may work later asks the host to retry.
+#[test]
+fn media_errors() {
+    let mut host = Host::ready();
+    let queue = host.io_queue(1);
+    let sqe = command(NvmOpcode::WRITE, 0, 1);
+    let Outcome::Io(io) = host.outcome(queue, sqe, 4096) else { panic!("a good write") };
+    let mut status = |error| host.target.on_io_done(queue, &sqe, &io, Err(error)).status();
+    assert_eq!(status(MediaError::WriteFault), Status::WRITE_FAULT.dnr());
+    assert_eq!(status(MediaError::ReadOnly), Status::WRITE_PROTECTED.dnr());
+    assert_eq!(status(MediaError::OutOfRange), Status::INTERNAL_ERROR.dnr());
+    assert_eq!(status(MediaError::TimedOut), Status::COMMAND_INTERRUPTED);
+    assert_eq!(status(MediaError::Gone), Status::INTERNAL_ERROR.dnr());
+    // A completion that comes after its connection was closed is harmless.
+    host.target.on_close(queue);
+    assert!(host.target.on_io_done(queue, &sqe, &io, Ok(())).status().is_success());
+}
+
+/// Goal: a removed namespace is refused at once, a grown one accepted up to its new end.
+#[test]
+fn namespaces_change_under_a_host() {
+    let mut host = Host::ready();
+    let queue = host.io_queue(1);
+    host.target.resize_namespace(NQN, 1, Blocks(512)).expect("there");
+    assert!(matches!(host.outcome(queue, command(NvmOpcode::READ, 511, 1), 4096), Outcome::Io(_)));
+    host.target.remove_namespace(NQN, 1).expect("there");
+    let Outcome::Done(answer) = host.outcome(queue, command(NvmOpcode::READ, 0, 1), 4096) else {
+        panic!("it is gone");
+    };
+    assert_eq!(answer.cqe.status(), Status::INVALID_NAMESPACE.dnr());
+}

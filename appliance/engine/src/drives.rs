@@ -148,7 +148,8 @@ fn open_vfio(address: Bdf, arena: &Arena, container: &mut Option<Container>) -> 
         Some(container) => container,
         None => container.insert(Container::new().map_err(|e| e.to_string())?),
     };
-    let drive = vfio::nvme::open(container, arena, address, DriveConfig::default()).map_err(|e| e.to_string())?;
+    let drive =
+        vfio::nvme::open(container, arena, address, DriveConfig::default()).map_err(|e| e.to_string())?;
     let info = drive.info();
     let (serial, model, lba_bytes) = (info.serial.clone(), info.model.clone(), info.lba_bytes);
     if serial.is_empty() {
@@ -166,7 +167,8 @@ pub(crate) fn probe_all(entries: &[DriveEntry], arena: &Arena, devices: &mut Dev
             let mut probe = Probe::new(&geometry);
             // Nothing else runs yet, so a buffer is free, and each completion belongs to this drive.
             while probe.result().is_none() {
-                let (tag, op) = probe.poll_op(|len| arena.alloc(len)).expect("memory for one read at the start");
+                let (tag, op) =
+                    probe.poll_op(|len| arena.alloc(len)).expect("memory for one read at the start");
                 devices.submit(entry.id, tag, op);
                 devices.kick();
                 probe.on_completion(wait(devices));

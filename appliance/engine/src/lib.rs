@@ -13,15 +13,34 @@
 //! Not here: policy, D-Bus, gRPC (`manager`, `ironbayd`).
 #![forbid(unsafe_code)]
 
+mod answer;
+mod changes;
 mod config;
+mod core;
+mod drives;
+mod limits;
+mod refusals;
+mod requests;
 mod spec;
+mod startup;
+#[cfg(test)]
+mod tests;
 
 pub use config::{EngineConfig, Event, EventSink};
 pub use reactor::Mode;
 pub use spec::{DriveSpec, SpecError};
 
+use crate::answer::{Answer, overloaded};
+use crate::core::Message;
+use crate::startup::Ready;
 use control::{ControlError, Reply, Request};
+use net::Waker;
+use reactor::{Mailbox, Refused, Sender, mailbox, run};
 use std::net::SocketAddr;
+use std::sync::mpsc::{SyncSender, sync_channel};
+use std::sync::{Mutex, PoisonError};
+use std::thread::JoinHandle;
+use std::time::Instant;
 
 /// Why the engine did not start.
 #[derive(Debug, thiserror::Error)]
@@ -55,26 +74,72 @@ pub enum StartError {
 /// A running engine. May be shared between threads.
 #[derive(Debug)]
 pub struct Engine {
+    sender: Sender<Message>,
+    thread: Mutex<Option<JoinHandle<()>>>,
     portals: Vec<SocketAddr>,
     discovery: Vec<SocketAddr>,
 }
+
+/// Where the portals listen: NVMe/TCP, discovery.
+type Addresses = (Vec<SocketAddr>, Vec<SocketAddr>);
 
 /// Opens the drives, imports the pools, starts the core, and returns when the portals listen.
 ///
 /// # Errors
 /// Only what makes serving impossible; drives that fail are listed by [`Request::ListDrives`] instead.
 pub fn start(config: EngineConfig) -> Result<Engine, StartError> {
-    let EngineConfig { listen, discovery, .. } = config;
-    Ok(Engine { portals: listen, discovery })
+    let started = Instant::now();
+    let system = |what| move |source| StartError::System { what, source };
+    let waker = Waker::new().map_err(system("an eventfd"))?;
+    let (sender, mailbox) = mailbox(waker.clone());
+    let (ready, is_ready) = sync_channel(1);
+    let thread = std::thread::Builder::new()
+        .name("core0".to_owned())
+        .spawn(move || serve(config, &waker, mailbox, &ready, started))
+        .map_err(system("a thread"))?;
+    let (portals, discovery) = match is_ready.recv() {
+        Ok(result) => result?,
+        Err(_) => {
+            let source = std::io::Error::other("it ended before it was ready");
+            return Err(StartError::System { what: "the core's thread", source });
+        }
+    };
+    Ok(Engine { sender, thread: Mutex::new(Some(thread)), portals, discovery })
+}
+
+/// The core's thread.
+fn serve(
+    config: EngineConfig,
+    waker: &Waker,
+    mut mailbox: Mailbox<Message>,
+    ready: &SyncSender<Result<Addresses, StartError>>,
+    started: Instant,
+) {
+    let mode = config.mode;
+    let Ready { mut core, mut net, portals, discovery } = match startup::start(config, waker, started) {
+        Ok(parts) => parts,
+        Err(error) => {
+            // Nobody listens only if `start` was given up, which it is not.
+            let _ = ready.send(Err(error));
+            return;
+        }
+    };
+    let _ = ready.send(Ok((portals, discovery)));
+    run(&mut core, &mut net, &mut mailbox, mode);
+    // Sockets first: they hold payload buffers.
+    drop(net);
+    core.shut_down();
 }
 
 impl Engine {
-    /// Hands a request to the core and returns at once. `reply` is called exactly once, on the core's thread: it must
-    /// not block (send the answer through a channel).
+    /// Hands a request to the core and returns at once. `reply` is called exactly once, usually on the core's thread: it
+    /// must not block (send the answer through a channel).
     pub fn call(&self, request: Request, reply: impl FnOnce(Result<Reply, ControlError>) + Send + 'static) {
-        let error = ControlError::new(control::ErrorKind::Unavailable, "the engine has stopped");
-        drop(request);
-        reply(Err(error));
+        match self.sender.send(Message::Call(request, Answer::new(reply))) {
+            Err(Refused::Full(Message::Call(_, answer))) => answer.give(Err(overloaded())),
+            // An answer that is dropped says that the engine has stopped.
+            Ok(()) | Err(Refused::Ended(_) | Refused::Full(Message::Stop)) => {}
+        }
     }
 
     /// Addresses that serve NVMe/TCP, with the real port where 0 was asked for.
@@ -91,5 +156,22 @@ impl Engine {
 
     /// Orderly end: no new connections, commands in flight finish, drives are flushed and shut down, the thread is
     /// joined. Later calls return at once.
-    pub fn stop(&self) {}
+    pub fn stop(&self) {
+        let thread = self.thread.lock().unwrap_or_else(PoisonError::into_inner).take();
+        let Some(thread) = thread else { return };
+        // A full mailbox is emptied by the core, so this ends.
+        let mut message = Message::Stop;
+        while let Err(Refused::Full(refused)) = self.sender.send(message) {
+            message = refused;
+            std::thread::yield_now();
+        }
+        // It ends with a panic only after an assertion failed, which has been reported then.
+        let _ = thread.join();
+    }
+}
+
+impl Drop for Engine {
+    fn drop(&mut self) {
+        self.stop();
+    }
 }

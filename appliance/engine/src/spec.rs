@@ -81,7 +81,8 @@ impl fmt::Display for DriveSpec {
 }
 
 fn parse_vfio(text: &str, address: &str) -> Result<DriveSpec, SpecError> {
-    let address = address.parse().map_err(|_| SpecError::new(text, "a PCI address looks like 0000:00:04.0"))?;
+    let address =
+        address.parse().map_err(|_| SpecError::new(text, "a PCI address looks like 0000:00:04.0"))?;
     Ok(DriveSpec::Vfio { address })
 }
 
@@ -193,7 +194,10 @@ mod tests {
     #[test]
     fn known_forms_parse() {
         let parse = |text: &str| text.parse::<DriveSpec>().expect(text);
-        assert_eq!(parse("vfio:0000:00:04.0"), DriveSpec::Vfio { address: "0000:00:04.0".parse().expect("an address") });
+        assert_eq!(
+            parse("vfio:0000:00:04.0"),
+            DriveSpec::Vfio { address: "0000:00:04.0".parse().expect("an address") }
+        );
         assert_eq!(
             parse("file:/var/tmp/disk0.img,size=1GiB"),
             DriveSpec::File {

@@ -1,6 +1,7 @@
 //! Messages from other threads to a core.
 
 use crate::limits::MESSAGES_MAX;
+use core::fmt;
 use net::Waker;
 use std::sync::mpsc::{Receiver, SyncSender, TrySendError, sync_channel};
 
@@ -14,10 +15,15 @@ pub struct Mailbox<M> {
 }
 
 /// The end of other threads; clones reach the same core.
-#[derive(Debug)]
 pub struct Sender<M> {
     sender: SyncSender<M>,
     waker: Waker,
+}
+
+impl<M> fmt::Debug for Sender<M> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Sender").finish_non_exhaustive()
+    }
 }
 
 impl<M> Clone for Sender<M> {

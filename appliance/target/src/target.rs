@@ -118,6 +118,11 @@ impl Target {
         self.counters
     }
 
+    /// The port of the portals, for the discovery log.
+    pub fn set_io_port(&mut self, port: u16) {
+        self.subsystems.set_io_port(port);
+    }
+
     /// Takes completions from the drives and acts on them; says how many.
     pub fn poll_devices(&mut self) -> usize {
         let mut count = 0;

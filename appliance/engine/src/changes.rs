@@ -1,0 +1,200 @@
+//! Changes of pools and volumes on their way: which wait, which work on the drives.
+//!
+//! ```text
+//!  request ─▶ waiting ─ nothing before it touches the same pool ─▶ begin ─▶ job: operations between those of hosts ─▶ answer
+//! ```
+//!
+//! Invariants
+//! - One job for each pool; requests to the same pool keep their order. Creating and deleting pools wait for each other,
+//!   too: they look at all drives and names.
+//! - A job takes its turn between the commands of hosts, a few operations at a time; it never blocks the core.
+
+use crate::answer::Answer;
+use crate::limits::{JOB_TAG_BITS, JOBS_MAX, WAITING_MAX};
+use block::{Completion, Tag};
+use control::Request;
+use dma::DmaBuf;
+use pool::{DriveId, Job, Pool};
+use std::collections::VecDeque;
+use target::{JOB_TAG, Target};
+use uuid::Uuid;
+
+/// What a job is for.
+pub(crate) enum Kind {
+    /// Bringing an imported pool up to date.
+    Settle,
+    CreatePool(Box<Pool>),
+    DeletePool,
+    CreateVolume {
+        volume: Uuid,
+        name: String,
+    },
+    ResizeVolume {
+        volume: Uuid,
+    },
+    /// `is_drained`: no command of a host for it is at a drive any more.
+    DeleteVolume {
+        volume: Uuid,
+        nsid: u32,
+        name: String,
+        is_drained: bool,
+    },
+}
+
+impl Kind {
+    fn concerns_pools(&self) -> bool {
+        matches!(self, Self::CreatePool(_) | Self::DeletePool)
+    }
+}
+
+/// A change that works on drives.
+pub(crate) struct Active {
+    pub(crate) pool: Uuid,
+    pub(crate) kind: Kind,
+    pub(crate) job: Job,
+    /// Nobody waits for a settle.
+    pub(crate) answer: Option<Answer>,
+    /// Members of the pool, by number.
+    pub(crate) drives: Vec<DriveId>,
+}
+
+/// A change that waits.
+pub(crate) struct Waiting {
+    pub(crate) pool: Uuid,
+    pub(crate) request: Request,
+    pub(crate) answer: Answer,
+}
+
+/// All changes.
+pub(crate) struct Changes {
+    active: Vec<Option<Active>>,
+    waiting: VecDeque<Waiting>,
+}
+
+impl Changes {
+    pub(crate) fn new() -> Self {
+        Self { active: (0..JOBS_MAX).map(|_| None).collect(), waiting: VecDeque::new() }
+    }
+
+    /// Lets a change wait for its turn; it comes back if too many do.
+    pub(crate) fn enqueue(&mut self, waiting: Waiting) -> Result<(), Waiting> {
+        if self.waiting.len() >= WAITING_MAX {
+            return Err(waiting);
+        }
+        self.waiting.push_back(waiting);
+        Ok(())
+    }
+
+    /// The next change whose turn it is.
+    pub(crate) fn next_ready(&mut self) -> Option<Waiting> {
+        if self.active.iter().all(Option::is_some) {
+            return None;
+        }
+        let is_free = |index: &usize| {
+            let this = &self.waiting[*index];
+            let concerns_pools = concerns_pools(&this.request);
+            let waits_for_active =
+                self.active.iter().flatten().any(|active| {
+                    active.pool == this.pool || (concerns_pools && active.kind.concerns_pools())
+                });
+            let waits_for_earlier = self.waiting.iter().take(*index).any(|earlier| {
+                earlier.pool == this.pool || (concerns_pools && self::concerns_pools(&earlier.request))
+            });
+            !waits_for_active && !waits_for_earlier
+        };
+        let index = (0..self.waiting.len()).find(is_free)?;
+        self.waiting.remove(index)
+    }
+
+    /// Starts a job.
+    pub(crate) fn start(&mut self, active: Active) {
+        let place =
+            self.active.iter_mut().find(|place| place.is_none()).expect("a place was seen to be free");
+        *place = Some(active);
+    }
+
+    /// A job for this pool is on its way.
+    pub(crate) fn is_busy(&self, pool: Uuid) -> bool {
+        self.active.iter().flatten().any(|active| active.pool == pool)
+    }
+
+    /// Some job has a free place.
+    pub(crate) fn has_room(&self) -> bool {
+        self.active.iter().any(Option::is_none)
+    }
+
+    /// Volumes that are being created.
+    pub(crate) fn volumes_in_creation(&self) -> impl Iterator<Item = (Uuid, &str)> {
+        self.active.iter().flatten().filter_map(|active| match &active.kind {
+            Kind::CreateVolume { volume, name } => Some((*volume, name.as_str())),
+            Kind::Settle
+            | Kind::CreatePool(_)
+            | Kind::DeletePool
+            | Kind::ResizeVolume { .. }
+            | Kind::DeleteVolume { .. } => None,
+        })
+    }
+
+    /// Submits what jobs have to do now; says how many operations.
+    pub(crate) fn submit(&mut self, target: &mut Target) -> usize {
+        let mut count = 0;
+        for (number, place) in self.active.iter_mut().enumerate() {
+            let Some(active) = place else { continue };
+            if !may_run(active, target) {
+                continue;
+            }
+            let arena = target.arena().clone();
+            while let Some((member, tag, op)) = active.job.poll_op(|len| arena.alloc(len)) {
+                assert!(tag.0 < 1 << JOB_TAG_BITS, "a job has fewer operations");
+                let tag = Tag(JOB_TAG | ((number as u64) << JOB_TAG_BITS) | tag.0);
+                target.devices_mut().submit(active.drives[member.index()], tag, op);
+                count += 1;
+            }
+        }
+        count
+    }
+
+    /// An operation of a job has ended.
+    pub(crate) fn on_completion(&mut self, completion: Completion<DmaBuf>) {
+        let bits = completion.tag.0 & !JOB_TAG;
+        let number = usize::try_from(bits >> JOB_TAG_BITS).unwrap_or(usize::MAX);
+        let active = self.active.get_mut(number).and_then(Option::as_mut);
+        let active = active.expect("a job stays until its operations have ended");
+        let tag = Tag(bits & ((1 << JOB_TAG_BITS) - 1));
+        active.job.on_completion(Completion { tag, ..completion });
+    }
+
+    /// The next job that has a result.
+    pub(crate) fn next_finished(&mut self) -> Option<Active> {
+        let is_finished =
+            |place: &&mut Option<Active>| place.as_ref().is_some_and(|active| active.job.result().is_some());
+        self.active.iter_mut().find(is_finished)?.take()
+    }
+
+    /// Nothing works and nothing waits.
+    pub(crate) fn is_idle(&self) -> bool {
+        self.waiting.is_empty() && self.active.iter().all(Option::is_none)
+    }
+
+    /// Refuses what waits, and gives up what works: the engine stops. Drives must be quiet, or their memory kept.
+    pub(crate) fn abandon(&mut self) {
+        self.waiting.clear();
+        self.active.iter_mut().for_each(|place| *place = None);
+    }
+
+    /// Refuses what waits.
+    pub(crate) fn refuse_waiting(&mut self) {
+        self.waiting.clear();
+    }
+}
+
+/// A volume is deleted when the last command of a host has come back from the drives.
+fn may_run(active: &mut Active, target: &Target) -> bool {
+    let Kind::DeleteVolume { nsid, is_drained, .. } = &mut active.kind else { return true };
+    *is_drained = *is_drained || target.is_withdrawn(active.pool, *nsid);
+    *is_drained
+}
+
+fn concerns_pools(request: &Request) -> bool {
+    matches!(request, Request::CreatePool(_) | Request::DeletePool(_))
+}

@@ -1,0 +1,23 @@
+//! Bounds of the engine.
+
+use core::time::Duration;
+
+/// Changes that work on drives together: one for each pool of a large node. Others wait.
+pub(crate) const JOBS_MAX: usize = 64;
+
+/// Changes that may wait for others. People and the agent make them one by one; more is a runaway client.
+pub(crate) const WAITING_MAX: usize = 256;
+
+/// How long an orderly stop waits for commands, answers and changes; whatever is left then is cut off, as in a crash.
+pub(crate) const DRAIN_TIME: Duration = Duration::from_secs(3);
+
+/// How long it waits then for sockets to close and drives to give everything back. Drives bound their own time.
+pub(crate) const CLOSE_TIME: Duration = Duration::from_secs(30);
+
+/// A pool that could not be brought up to date is tried again after so long.
+pub(crate) const SETTLE_PERIOD: Duration = Duration::from_secs(5);
+
+/// Room in a tag for the number of an operation within its job; the job's number is above.
+pub(crate) const JOB_TAG_BITS: u32 = 40;
+
+const _: () = assert!(JOBS_MAX < 1 << (63 - JOB_TAG_BITS));

@@ -1,0 +1,73 @@
+//! Refusals that the engine makes itself: those that need to know all pools, volumes and hosts of the node. Each names the
+//! object and what to do.
+
+use control::{ControlError, ErrorKind};
+use uuid::Uuid;
+
+pub(crate) fn no_pool(uuid: Uuid) -> ControlError {
+    ControlError::new(ErrorKind::NotFound, format!("this node has no pool {uuid}"))
+        .object(format!("pool/{uuid}"))
+        .remedy("list the pools to see which exist")
+}
+
+pub(crate) fn no_volume(uuid: Uuid) -> ControlError {
+    ControlError::new(ErrorKind::NotFound, format!("this node has no volume {uuid}"))
+        .object(format!("volume/{uuid}"))
+        .remedy("list the volumes to see which exist")
+}
+
+pub(crate) fn pool_offline(name: &str, detail: &str) -> ControlError {
+    ControlError::new(ErrorKind::FailedPrecondition, format!("pool \"{name}\" is not online: {detail}"))
+        .object(format!("pool/{name}"))
+        .remedy("put all its drives in, then restart the engine")
+}
+
+pub(crate) fn pool_differs(uuid: Uuid, name: &str) -> ControlError {
+    let message = format!("pool {uuid} exists with another name or other drives");
+    ControlError::new(ErrorKind::AlreadyExists, message)
+        .object(format!("pool/{name}"))
+        .field("id")
+        .remedy("choose another UUID")
+}
+
+pub(crate) fn pool_name_taken(name: &str) -> ControlError {
+    ControlError::new(ErrorKind::AlreadyExists, format!("this node has a pool \"{name}\" already"))
+        .object(format!("pool/{name}"))
+        .field("name")
+        .remedy("choose another name")
+}
+
+pub(crate) fn volume_name_taken(name: &str) -> ControlError {
+    ControlError::new(ErrorKind::AlreadyExists, format!("this node has a volume \"{name}\" already"))
+        .object(format!("volume/{name}"))
+        .field("name")
+        .remedy("choose another name")
+}
+
+pub(crate) fn volume_elsewhere(uuid: Uuid, pool: &str) -> ControlError {
+    let message = format!("volume {uuid} exists in pool \"{pool}\"");
+    ControlError::new(ErrorKind::AlreadyExists, message)
+        .object(format!("volume/{uuid}"))
+        .field("id")
+        .remedy("choose another UUID")
+}
+
+pub(crate) fn volume_in_use(name: &str, nqn: &str, hosts: &[String]) -> ControlError {
+    let who = match hosts {
+        [one] => format!("host {one} is"),
+        [first, rest @ ..] => format!("host {first} and {} more are", rest.len()),
+        [] => "hosts are".to_owned(),
+    };
+    let message = format!("volume \"{name}\" is in use: {who} connected to its subsystem");
+    ControlError::new(ErrorKind::FailedPrecondition, message)
+        .object(format!("volume/{name}"))
+        .remedy(format!("disconnect there (nvme disconnect -n {nqn}), or delete with force"))
+}
+
+pub(crate) fn too_many_pools(max: usize) -> ControlError {
+    ControlError::new(
+        ErrorKind::ResourceExhausted,
+        format!("this node has {max} pools, the most it can have"),
+    )
+    .remedy("delete a pool")
+}

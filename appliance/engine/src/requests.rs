@@ -1,0 +1,360 @@
+//! Requests of the control plane: questions are answered at once, changes take their turn.
+
+use crate::answer::{Answer, overloaded};
+use crate::changes::{Active, Kind, Waiting};
+use crate::core::Core;
+use crate::drives::statuses;
+use crate::refusals;
+use block::Tick;
+use control::{
+    ControlError, CreatePool, CreateVolume, DeleteVolume, EngineStatus, PoolStatus, Reply, Request,
+    ResizeVolume, VolumeStatus,
+};
+use nvme_subsystem::limits::SUBSYSTEMS_MAX;
+use pool::{Begun, DriveId, Job, Pool, Role};
+use std::io::Read;
+use target::nqn_of;
+use uuid::Uuid;
+
+/// What beginning a change leads to.
+enum Begin {
+    /// It is as asked for already.
+    Reply(Reply),
+    /// Drives have to work.
+    Job(Uuid, Kind, Box<Job>),
+}
+
+impl Core {
+    pub(crate) fn on_request(&mut self, request: Request, answer: Answer, now: Tick, busy_permille: u32) {
+        let pool = match &request {
+            Request::GetStatus => return answer.give(Ok(Reply::Engine(self.engine_status(busy_permille)))),
+            Request::ListDrives => {
+                let drives = statuses(&self.drives, &self.known, self.target.devices());
+                return answer.give(Ok(Reply::Drives(drives)));
+            }
+            Request::ListPools => return answer.give(Ok(Reply::Pools(self.pool_statuses()))),
+            Request::ListVolumes => return answer.give(Ok(Reply::Volumes(self.volume_statuses()))),
+            Request::ListSessions => {
+                return answer.give(Ok(Reply::Sessions(self.target.session_statuses(now))));
+            }
+            Request::CreatePool(create) => Ok(create.uuid),
+            Request::DeletePool(delete) => Ok(delete.uuid),
+            Request::CreateVolume(create) => Ok(create.pool),
+            Request::ResizeVolume(resize) => self.pool_of(resize.uuid),
+            Request::DeleteVolume(delete) => self.pool_of(delete.uuid),
+        };
+        match pool {
+            Err(error) => answer.give(Err(error)),
+            Ok(pool) => {
+                if let Err(refused) = self.changes.enqueue(Waiting { pool, request, answer }) {
+                    refused.answer.give(Err(overloaded()));
+                }
+            }
+        }
+    }
+
+    /// Begins the changes whose turn it is; says how many.
+    pub(crate) fn begin_changes(&mut self) -> usize {
+        let mut count = 0;
+        while let Some(Waiting { pool: _, request, answer }) = self.changes.next_ready() {
+            count += 1;
+            let begun = match request {
+                Request::CreatePool(create) => self.begin_create_pool(&create),
+                Request::DeletePool(delete) => self.begin_delete_pool(delete.uuid),
+                Request::CreateVolume(create) => self.begin_create_volume(&create),
+                Request::ResizeVolume(resize) => self.begin_resize_volume(&resize),
+                Request::DeleteVolume(delete) => self.begin_delete_volume(&delete),
+                Request::GetStatus
+                | Request::ListDrives
+                | Request::ListPools
+                | Request::ListVolumes
+                | Request::ListSessions => unreachable!("questions do not wait"),
+            };
+            match begun {
+                Err(error) => answer.give(Err(error)),
+                Ok(Begin::Reply(reply)) => answer.give(Ok(reply)),
+                Ok(Begin::Job(pool, kind, job)) => self.start_job(pool, kind, *job, Some(answer)),
+            }
+        }
+        count
+    }
+
+    fn start_job(&mut self, pool: Uuid, kind: Kind, job: Job, answer: Option<Answer>) {
+        let members = match &kind {
+            Kind::CreatePool(pool) => Some(pool.as_ref()),
+            Kind::Settle
+            | Kind::DeletePool
+            | Kind::CreateVolume { .. }
+            | Kind::ResizeVolume { .. }
+            | Kind::DeleteVolume { .. } => self.target.pool(pool),
+        };
+        let drives: Vec<DriveId> =
+            members.map(Pool::drives).unwrap_or_default().iter().map(|drive| drive.id).collect();
+        self.changes.start(Active { pool, kind, job, answer, drives });
+    }
+
+    fn begin_create_pool(&mut self, create: &CreatePool) -> Result<Begin, ControlError> {
+        if let Some(existing) = self.target.pool(create.uuid) {
+            let mut wanted: Vec<&str> = create.drive_serials.iter().map(String::as_str).collect();
+            let mut have: Vec<&str> = existing.drives().iter().map(|drive| drive.serial.as_str()).collect();
+            wanted.sort_unstable();
+            have.sort_unstable();
+            if existing.name() != create.name || wanted != have {
+                return Err(refusals::pool_differs(create.uuid, existing.name()));
+            }
+            return Ok(Begin::Reply(self.pool_reply(create.uuid)));
+        }
+        if let Some(offline) = self.offline.iter().find(|offline| offline.uuid == create.uuid) {
+            return Err(refusals::pool_offline(offline.name(), &offline.detail));
+        }
+        let is_taken = self.target.pools().any(|pool| pool.name() == create.name)
+            || self.offline.iter().any(|offline| offline.name() == create.name);
+        if is_taken {
+            return Err(refusals::pool_name_taken(&create.name));
+        }
+        if self.target.pools().count() >= SUBSYSTEMS_MAX {
+            return Err(refusals::too_many_pools(SUBSYSTEMS_MAX));
+        }
+        let random = &mut self.random;
+        let (pool, job) = pool::begin_create_pool(create, &self.known, || random_uuid(random))?;
+        Ok(Begin::Job(create.uuid, Kind::CreatePool(Box::new(pool)), Box::new(job)))
+    }
+
+    fn begin_delete_pool(&mut self, uuid: Uuid) -> Result<Begin, ControlError> {
+        let begun = self.online(uuid)?.begin_delete_pool()?;
+        Ok(match begun {
+            Begun::Job(job) => Begin::Job(uuid, Kind::DeletePool, Box::new(job)),
+            Begun::Unchanged => Begin::Reply(Reply::Done),
+        })
+    }
+
+    fn begin_create_volume(&mut self, create: &CreateVolume) -> Result<Begin, ControlError> {
+        self.check_unique(create)?;
+        let begun = self.online(create.pool)?.begin_create_volume(create)?;
+        Ok(match begun {
+            Begun::Job(job) => {
+                let kind = Kind::CreateVolume { volume: create.uuid, name: create.name.clone() };
+                Begin::Job(create.pool, kind, Box::new(job))
+            }
+            Begun::Unchanged => Begin::Reply(self.volume_reply(create.uuid)),
+        })
+    }
+
+    /// Names and UUIDs of volumes are unique on the node, not only in their pool.
+    fn check_unique(&self, create: &CreateVolume) -> Result<(), ControlError> {
+        let others = self.volume_statuses().into_iter().filter(|volume| volume.pool != create.pool);
+        for other in others {
+            if other.uuid == create.uuid {
+                return Err(refusals::volume_elsewhere(create.uuid, &other.pool_name));
+            }
+            if other.name == create.name {
+                return Err(refusals::volume_name_taken(&create.name));
+            }
+        }
+        let is_taken =
+            self.changes.volumes_in_creation().any(|(uuid, name)| uuid == create.uuid || name == create.name);
+        if is_taken { Err(refusals::volume_name_taken(&create.name)) } else { Ok(()) }
+    }
+
+    fn begin_resize_volume(&mut self, resize: &ResizeVolume) -> Result<Begin, ControlError> {
+        let pool = self.pool_of(resize.uuid)?;
+        let begun = self.online(pool)?.begin_grow_volume(resize)?;
+        Ok(match begun {
+            Begun::Job(job) => Begin::Job(pool, Kind::ResizeVolume { volume: resize.uuid }, Box::new(job)),
+            Begun::Unchanged => Begin::Reply(self.volume_reply(resize.uuid)),
+        })
+    }
+
+    fn begin_delete_volume(&mut self, delete: &DeleteVolume) -> Result<Begin, ControlError> {
+        let pool = self.pool_of(delete.uuid)?;
+        let nqn = nqn_of(pool);
+        let hosts = self.target.hosts_of(&nqn);
+        let record =
+            self.online(pool)?.volume(delete.uuid).ok_or_else(|| refusals::no_volume(delete.uuid))?;
+        let (nsid, name) = (record.nsid, record.name.to_string());
+        if !hosts.is_empty() && !delete.force {
+            return Err(refusals::volume_in_use(&name, &nqn, &hosts));
+        }
+        let begun = self.online(pool)?.begin_delete_volume(delete.uuid)?;
+        Ok(match begun {
+            Begun::Job(job) => {
+                self.target.withdraw(pool, nsid);
+                let kind = Kind::DeleteVolume { volume: delete.uuid, nsid, name, is_drained: false };
+                Begin::Job(pool, kind, Box::new(job))
+            }
+            Begun::Unchanged => Begin::Reply(Reply::Done),
+        })
+    }
+
+    /// Ends jobs that have a result; says how many.
+    pub(crate) fn finish_changes(&mut self) -> usize {
+        let mut count = 0;
+        while let Some(active) = self.changes.next_finished() {
+            count += 1;
+            let Active { pool, kind, job, answer, .. } = active;
+            let result = match kind {
+                Kind::CreatePool(new) => self.finish_create_pool(*new, job),
+                Kind::DeletePool => self.finish_delete_pool(pool, job),
+                Kind::Settle => self.finish_settle(pool, job),
+                Kind::CreateVolume { volume, .. } | Kind::ResizeVolume { volume } => {
+                    self.finish_volume(pool, volume, job)
+                }
+                Kind::DeleteVolume { volume, name, .. } => {
+                    self.finish_delete_volume(pool, (volume, name), job)
+                }
+            };
+            if let Some(answer) = answer {
+                answer.give(result);
+            }
+        }
+        count
+    }
+
+    fn finish_create_pool(&mut self, mut pool: Pool, job: Job) -> Result<Reply, ControlError> {
+        let (uuid, name) = (pool.uuid(), pool.name().to_owned());
+        let result = pool.finish(job);
+        // After a failure the drives carry parts of a pool that nobody was told about: as good as blank.
+        let role = if result.is_ok() { Role::Member(uuid) } else { Role::Leftover };
+        let drives: Vec<DriveId> = pool.drives().iter().map(|drive| drive.id).collect();
+        self.set_roles(&drives, &role);
+        result.map_err(ControlError::from)?;
+        self.target
+            .add_pool(pool)
+            .expect("there is room for another subsystem: it was checked, and only here they grow");
+        self.notify("pool-created", format!("pool/{name}"), format!("pool {name} was created"));
+        Ok(self.pool_reply(uuid))
+    }
+
+    fn finish_delete_pool(&mut self, uuid: Uuid, job: Job) -> Result<Reply, ControlError> {
+        let pool = self.target.pool_mut(uuid).expect("a pool stays while its job works");
+        let name = pool.name().to_owned();
+        let drives: Vec<DriveId> = pool.drives().iter().map(|drive| drive.id).collect();
+        pool.finish(job).map_err(ControlError::from)?;
+        self.target.remove_pool(uuid);
+        self.set_roles(&drives, &Role::Blank);
+        self.notify("pool-deleted", format!("pool/{name}"), format!("pool {name} was deleted"));
+        Ok(Reply::Done)
+    }
+
+    fn finish_settle(&mut self, uuid: Uuid, job: Job) -> Result<Reply, ControlError> {
+        let pool = self.target.pool_mut(uuid).expect("a pool stays while its job works");
+        pool.finish(job).map_err(ControlError::from)?;
+        let volumes: Vec<Uuid> = pool.volumes().iter().map(|volume| volume.uuid).collect();
+        for volume in volumes {
+            self.target.publish(uuid, volume);
+        }
+        Ok(Reply::Done)
+    }
+
+    fn finish_volume(&mut self, pool: Uuid, volume: Uuid, job: Job) -> Result<Reply, ControlError> {
+        let changed = self.target.pool_mut(pool).expect("a pool stays while its job works");
+        changed.finish(job).map_err(ControlError::from)?;
+        let name = changed.volume(volume).map(|volume| volume.name.to_string()).unwrap_or_default();
+        self.target.publish(pool, volume);
+        self.notify(
+            "volume-changed",
+            format!("volume/{name}"),
+            format!("volume {name} was created or grown"),
+        );
+        Ok(self.volume_reply(volume))
+    }
+
+    fn finish_delete_volume(
+        &mut self,
+        pool: Uuid,
+        (volume, name): (Uuid, String),
+        job: Job,
+    ) -> Result<Reply, ControlError> {
+        let changed = self.target.pool_mut(pool).expect("a pool stays while its job works");
+        if let Err(error) = changed.finish(job) {
+            // It exists as before: hosts see it again.
+            self.target.publish(pool, volume);
+            return Err(error.into());
+        }
+        self.notify("volume-deleted", format!("volume/{name}"), format!("volume {name} was deleted"));
+        Ok(Reply::Done)
+    }
+
+    /// Tries again to bring pools up to date that could not be; says whether there are any.
+    pub(crate) fn settle_again(&mut self) -> bool {
+        let unsettled = |pool: &&Pool| !pool.is_settled() && !pool.is_gone();
+        let pools: Vec<Uuid> = self.target.pools().filter(unsettled).map(Pool::uuid).collect();
+        for uuid in &pools {
+            if self.changes.is_busy(*uuid) || !self.changes.has_room() {
+                continue;
+            }
+            if let Some(Ok(Begun::Job(job))) = self.target.pool_mut(*uuid).map(Pool::begin_settle) {
+                self.start_job(*uuid, Kind::Settle, job, None);
+            }
+        }
+        !pools.is_empty()
+    }
+
+    fn set_roles(&mut self, drives: &[DriveId], role: &Role) {
+        for known in self.known.iter_mut().filter(|known| drives.contains(&known.drive.id)) {
+            known.role = role.clone();
+        }
+    }
+
+    /// The pool of a volume.
+    fn pool_of(&self, volume: Uuid) -> Result<Uuid, ControlError> {
+        let found = self.volume_statuses().into_iter().find(|status| status.uuid == volume);
+        found.map(|status| status.pool).ok_or_else(|| refusals::no_volume(volume))
+    }
+
+    /// A pool that accepts changes, as far as the engine can tell.
+    fn online(&mut self, uuid: Uuid) -> Result<&mut Pool, ControlError> {
+        if let Some(offline) = self.offline.iter().find(|offline| offline.uuid == uuid) {
+            return Err(refusals::pool_offline(offline.name(), &offline.detail));
+        }
+        self.target.pool_mut(uuid).ok_or_else(|| refusals::no_pool(uuid))
+    }
+
+    fn engine_status(&self, busy_permille: u32) -> EngineStatus {
+        let uptime = self.facts.started.elapsed().as_millis();
+        EngineStatus {
+            version: self.facts.version.clone(),
+            cores: 1,
+            mode: self.facts.mode.to_string(),
+            portals: self.facts.portals.iter().map(ToString::to_string).collect(),
+            start_ms: self.facts.start_ms,
+            uptime_ms: u64::try_from(uptime).unwrap_or(u64::MAX),
+            io_commands: self.target.counters().commands,
+            busy_permille,
+        }
+    }
+
+    fn pool_statuses(&self) -> Vec<PoolStatus> {
+        let online = self.target.pools().map(|pool| pool.status(&nqn_of(pool.uuid())));
+        let offline = self.offline.iter().map(|offline| offline.status(&nqn_of(offline.uuid)));
+        online.chain(offline).collect()
+    }
+
+    fn volume_statuses(&self) -> Vec<VolumeStatus> {
+        let mut volumes: Vec<VolumeStatus> = Vec::new();
+        for pool in self.target.pools() {
+            let nqn = nqn_of(pool.uuid());
+            let hosts = self.target.hosts_of(&nqn);
+            let statuses = pool.volume_statuses(&nqn).into_iter();
+            volumes.extend(statuses.map(|status| VolumeStatus { hosts: hosts.clone(), ..status }));
+        }
+        volumes
+            .extend(self.offline.iter().flat_map(|offline| offline.volume_statuses(&nqn_of(offline.uuid))));
+        volumes
+    }
+
+    fn pool_reply(&self, uuid: Uuid) -> Reply {
+        Reply::Pools(self.pool_statuses().into_iter().filter(|pool| pool.uuid == uuid).collect())
+    }
+
+    fn volume_reply(&self, uuid: Uuid) -> Reply {
+        Reply::Volumes(self.volume_statuses().into_iter().filter(|volume| volume.uuid == uuid).collect())
+    }
+}
+
+/// A random UUID (version 4).
+fn random_uuid(random: &mut std::fs::File) -> Uuid {
+    let mut bytes = [0; 16];
+    random.read_exact(&mut bytes).expect("the kernel always has random bytes");
+    uuid::Builder::from_random_bytes(bytes).into_uuid()
+}

@@ -149,9 +149,12 @@ fn open_console(tty: &str) -> Option<Console> {
 
 fn write_lines(mut file: File, lines: &Receiver<(Level, String)>, dropped: &AtomicU64, busy: &Path) {
     while let Ok((level, line)) = lines.recv() {
-        if level < Level::Error && busy.exists() {
+        let is_busy = busy.exists();
+        if level < Level::Error && is_busy {
             continue;
         }
+        // Not into the middle of what somebody types.
+        let line = if is_busy { format!("\n{line}") } else { line };
         let lost = dropped.swap(0, Ordering::Relaxed);
         if lost > 0 {
             // A console that fails to write has no one to tell; the kernel log has the lines.

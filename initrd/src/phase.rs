@@ -129,6 +129,8 @@ pub struct Record {
     pub took_ms: u64,
     /// What it says.
     pub outcome: Outcome,
+    /// It was done and is begun anew: its time counts from the new begin.
+    is_repeated: bool,
 }
 
 /// The table, shared by all that takes part in the boot.
@@ -148,6 +150,7 @@ impl Timeline {
             started_ms: 0,
             took_ms: 0,
             outcome: Outcome::default(),
+            is_repeated: false,
         };
         Self { journal, records: Mutex::new(PHASES.into_iter().map(record).collect()) }
     }
@@ -164,11 +167,11 @@ impl Timeline {
         self.records().iter().find(|r| r.phase == phase).map_or(State::Waiting, |r| r.state)
     }
 
-    /// Marks a phase as begun; a second begin keeps the first time.
+    /// Marks a phase as begun. Until it was done once, a second begin keeps the first time.
     pub fn begin(&self, phase: Phase) {
         let now = crate::clock::uptime_ms();
         self.change(phase, |record| {
-            if record.started_ms == 0 {
+            if record.started_ms == 0 || std::mem::take(&mut record.is_repeated) {
                 record.started_ms = now;
             }
             record.state = State::Running;
@@ -204,6 +207,7 @@ impl Timeline {
     fn settle(&self, phase: Phase, state: State, outcome: Outcome) {
         let now = crate::clock::uptime_ms();
         let Some(record) = self.change(phase, |record| {
+            record.is_repeated |= state == State::Done;
             record.state = state;
             record.took_ms = now.saturating_sub(record.started_ms);
             record.outcome = outcome;
@@ -264,7 +268,8 @@ mod tests {
     use expect_test::expect;
 
     fn text(state: State, outcome: Outcome) -> String {
-        let record = Record { phase: Phase::Claim, state, started_ms: 2000, took_ms: 12, outcome };
+        let record =
+            Record { phase: Phase::Claim, state, started_ms: 2000, took_ms: 12, outcome, is_repeated: false };
         lines(&record).into_iter().map(|(level, line)| format!("{level:?}: {line}\n")).collect()
     }
 
@@ -321,5 +326,10 @@ mod tests {
         timeline.finish(Phase::Claim, Outcome::done("1 drive"));
         assert_eq!(timeline.state(Phase::Claim), State::Done);
         assert_eq!(timeline.state(Phase::Serve), State::Waiting);
+        // What is begun after it was done is timed anew, what is begun after a failure is not.
+        let repeated = |phase| timeline.records().iter().any(|r| r.phase == phase && r.is_repeated);
+        assert!(repeated(Phase::Claim));
+        timeline.begin(Phase::Claim);
+        assert!(!repeated(Phase::Claim));
     }
 }

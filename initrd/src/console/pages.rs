@@ -153,7 +153,8 @@ fn trouble(node: &NodeFacts) -> String {
     let mut text = String::new();
     for phase in node.phases.iter().filter(|p| p.state != "done" || !p.failure.is_empty()) {
         let what = if phase.failure.is_empty() { "not finished yet" } else { &phase.failure };
-        text += &wrap("Attention ", 10, &format!("{} {}: {what}", phase.name, phase.state));
+        let state = if phase.state == "done" { "done, with a warning" } else { &phase.state };
+        text += &wrap("Attention ", 10, &format!("{} {state}: {what}", phase.name));
         if !phase.remedy.is_empty() {
             text += &wrap("          -> ", 13, &phase.remedy);
         }

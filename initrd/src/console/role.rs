@@ -262,9 +262,8 @@ impl Console {
         let hostname = self.init.hostname().await.unwrap_or_default();
         let word = if what == Confirm::Reboot { "restarts" } else { "switches off" };
         let sessions = match self.engine.sessions().await {
-            Ok(sessions) => {
-                format!("{} connected controllers of hosts wait or fail meanwhile.", sessions.len())
-            }
+            Ok(sessions) if sessions.is_empty() => "No host is connected.".to_owned(),
+            Ok(sessions) => format!("Connected controllers of hosts that will wait: {}.", sessions.len()),
             Err(_) => "The engine does not answer.".to_owned(),
         };
         let hostname = table::plain(&hostname);

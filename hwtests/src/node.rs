@@ -78,7 +78,8 @@ impl Node {
         }
     }
 
-    fn wait_api(&mut self, network: &Network) -> Result<()> {
+    /// Waits until the API answers to the `ironbay` program.
+    pub fn wait_api(&mut self, network: &Network) -> Result<()> {
         let until = Instant::now() + NODE_READY;
         let address = Self::api();
         loop {

@@ -1,5 +1,6 @@
 //! The scenarios: each boots the real image and uses it as a customer would.
 
+pub mod bad_boot;
 pub mod console;
 pub mod first_light;
 pub mod reproducible;
@@ -24,6 +25,11 @@ pub const ALL: &[Scenario] = &[
         name: "self_test",
         about: "the lab itself: the Linux host boots, moves data in its memory, answers truly",
         run: self_test::run,
+    },
+    Scenario {
+        name: "bad_boot",
+        about: "no drive, no DHCP server, wrong kernel arguments: each is named on the console, the boot goes on",
+        run: bad_boot::run,
     },
     Scenario {
         name: "console",

@@ -1,8 +1,9 @@
 //! A panic of one operation becomes an error of that operation; the process and the other operations go on.
 //!
-//! Our binaries abort on panic, so unwinding cannot be relied on. Instead each operation runs on a thread of its own, and
+//! Our programs abort on panic, so unwinding cannot be relied on. Instead each operation runs on a thread of its own, and
 //! the panic hook, which runs before an abort, reports the message to whoever waits for the operation and then holds the
-//! thread for ever. The thread is lost, which is cheap: the process lives as long as one Terraform command.
+//! thread for ever. The thread is lost, which is cheap: the process lives as long as one Terraform command. It also keeps
+//! the lock of the hook, so no other hook can be set afterwards. Where panics unwind (tests) the thread unwinds.
 //!
 //! Without this a panic in the middle of a creation would end the process, and Terraform would forget an object that
 //! may exist.
@@ -22,13 +23,15 @@ thread_local! {
 pub fn install() {
     let other = std::panic::take_hook();
     std::panic::set_hook(Box::new(move |info| {
-        let Some(report) = REPORT.with(RefCell::take) else { return other(info) };
+        let Some(report) = REPORT.with(RefCell::take) else {
+            return other(info);
+        };
         let place = info.location().map(|l| format!(" ({}:{})", l.file(), l.line())).unwrap_or_default();
         let message = info.payload_as_str().unwrap_or("no message");
         tracing::error!(%message, %place, "An operation panicked");
         // Nobody may wait any more; then there is nobody to tell.
         drop(report.send(format!("{message}{place}")));
-        loop {
+        while cfg!(panic = "abort") {
             std::thread::park();
         }
     }));

@@ -25,6 +25,8 @@ mod provider;
 mod schema;
 mod service;
 mod stop;
+#[cfg(test)]
+mod tests;
 mod validate;
 mod value;
 

@@ -5,7 +5,7 @@
 //!  Ctrl-C     SIGINT reaches us too, because we share the terminal: swallowed, Terraform calls StopProvider instead
 //!  SIGTERM    stop what is under way, answer, leave
 //!  Shutdown   the orderly end; leaves within a second even if the peer keeps its connection
-//!  silence    the last connection is gone and nothing is under way: Terraform was killed, leave
+//!  silence    the last connection is gone: Terraform was killed; stop what is under way, leave
 //! ```
 //!
 //! Invariants
@@ -117,7 +117,11 @@ async fn run<C: Send + Sync + 'static>(
         () = shutdown_asked(shut_down) => {
             drop(tokio::time::timeout(SHUTDOWN_GRACE, connections.idle()).await);
         }
-        () = abandoned(&connections, &in_flight) => tracing::info!("Terraform is gone: the provider leaves"),
+        () = abandoned(&connections) => {
+            tracing::info!("Terraform is gone: the provider leaves");
+            stopper.stop();
+            drop(tokio::time::timeout(TERMINATE_GRACE, in_flight.idle()).await);
+        }
         ended = server => {
             let ended = ended.map_err(|e| e.to_string()).and_then(|r| r.map_err(|e| e.to_string()));
             return ended.map_err(|e| format!("The provider's server ended: {e}"));
@@ -132,13 +136,12 @@ async fn shutdown_asked(mut shut_down: watch::Receiver<bool>) {
     }
 }
 
-/// Returns when nobody connects in time, or when the last connection is gone and nothing is under way.
-async fn abandoned(connections: &Gauge, in_flight: &Gauge) {
+/// Returns when nobody connects in time, or when the last connection is gone.
+async fn abandoned(connections: &Gauge) {
     if tokio::time::timeout(FIRST_CONNECTION, connections.busy()).await.is_err() {
         return;
     }
     connections.idle().await;
-    in_flight.idle().await;
 }
 
 /// The one line on stdout: versions, address, protocol, our certificate.

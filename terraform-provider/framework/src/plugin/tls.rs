@@ -129,3 +129,105 @@ impl SignatureVerificationAlgorithm for P521Sha512 {
         alg_id::ECDSA_SHA512
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use tokio_rustls::TlsConnector;
+    use tokio_rustls::rustls::ClientConfig;
+    use tokio_rustls::rustls::client::danger::{ServerCertVerified, ServerCertVerifier};
+    use tokio_rustls::rustls::pki_types::ServerName;
+
+    fn certificate() -> CertificateDer<'static> {
+        let made = rcgen::generate_simple_self_signed(vec!["client".to_owned()]).expect("a certificate");
+        made.cert.der().clone()
+    }
+
+    #[derive(Debug)]
+    struct TrustsAnyone;
+
+    impl ServerCertVerifier for TrustsAnyone {
+        fn verify_server_cert(
+            &self,
+            _end_entity: &CertificateDer<'_>,
+            _intermediates: &[CertificateDer<'_>],
+            _server_name: &ServerName<'_>,
+            _ocsp_response: &[u8],
+            _now: UnixTime,
+        ) -> Result<ServerCertVerified, Error> {
+            Ok(ServerCertVerified::assertion())
+        }
+
+        fn verify_tls12_signature(
+            &self,
+            _message: &[u8],
+            _cert: &CertificateDer<'_>,
+            _signature: &DigitallySignedStruct,
+        ) -> Result<HandshakeSignatureValid, Error> {
+            Ok(HandshakeSignatureValid::assertion())
+        }
+
+        fn verify_tls13_signature(
+            &self,
+            _message: &[u8],
+            _cert: &CertificateDer<'_>,
+            _signature: &DigitallySignedStruct,
+        ) -> Result<HandshakeSignatureValid, Error> {
+            Ok(HandshakeSignatureValid::assertion())
+        }
+
+        fn supported_verify_schemes(&self) -> Vec<SignatureScheme> {
+            vec![SignatureScheme::ECDSA_NISTP256_SHA256]
+        }
+    }
+
+    /// Goal: whoever shows no certificate does not get in. Method: a client that trusts anyone and has none.
+    /// That the right client gets in is seen whenever Terraform runs the provider.
+    #[test]
+    fn client_without_certificate_is_refused() {
+        let identity = ServerIdentity::for_client(certificate()).expect("an identity");
+        let config = ClientConfig::builder_with_provider(Arc::new(ring::default_provider()))
+            .with_protocol_versions(&[&version::TLS13])
+            .expect("TLS 1.3")
+            .dangerous()
+            .with_custom_certificate_verifier(Arc::new(TrustsAnyone))
+            .with_no_client_auth();
+        let connector = TlsConnector::from(Arc::new(config));
+        let (ours, theirs) = tokio::io::duplex(64 * 1024);
+        let runtime = tokio::runtime::Builder::new_current_thread().build().expect("a runtime");
+        let (accepted, connected) = runtime.block_on(async {
+            let name = ServerName::try_from("localhost").expect("a name");
+            tokio::join!(identity.acceptor.accept(ours), connector.connect(name, theirs))
+        });
+        let refused = accepted.err().map(|e| e.to_string());
+        assert_eq!(refused.as_deref(), Some("peer sent no certificates"));
+        assert!(connected.is_ok(), "the client learns of the refusal with its first byte only");
+    }
+
+    /// Goal: of all certificates in the world one is accepted.
+    #[test]
+    fn other_certificate_is_refused() {
+        let expected = certificate();
+        let verifier = OnlyThisClient { certificate: expected.clone() };
+        let verify = |shown: &CertificateDer<'_>| verifier.verify_client_cert(shown, &[], UnixTime::now());
+        assert!(verify(&expected).is_ok());
+        assert!(verify(&certificate()).is_err());
+    }
+
+    /// Goal: a signature of the curve that `ring` lacks is verified, and a wrong one refused.
+    #[test]
+    fn p521_signatures_are_verified() {
+        use p521::ecdsa::SigningKey;
+        use p521::ecdsa::signature::Signer;
+        let mut scalar = [1; 66];
+        scalar[0] = 0;
+        let key = SigningKey::from_slice(&scalar).expect("a number below the order of the curve");
+        let signature: Signature = key.sign(b"handshake");
+        let public = VerifyingKey::from(&key).to_encoded_point(false);
+        let verify = |message: &[u8]| {
+            P521Sha512.verify_signature(public.as_bytes(), message, signature.to_der().as_bytes()).is_ok()
+        };
+        assert!(verify(b"handshake"));
+        assert!(!verify(b"Handshake"));
+    }
+}

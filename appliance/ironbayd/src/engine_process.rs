@@ -21,7 +21,6 @@ pub(crate) async fn execute(arguments: EngineArguments) -> Result<(), Failure> {
 async fn serve(bridge: &Bridge, path: &std::path::Path, stop: &mut Stop) -> Result<(), Failure> {
     // After the start: a socket that is there has an engine behind it.
     let listener = bus::listen(path).map_err(|error| Failure::bus(path, &error))?;
-    bridge.report_drives().await;
     let engine = bridge.engine();
     tracing::info!(
         bus = %path.display(),

@@ -18,6 +18,7 @@ mod agent;
 mod args;
 mod bridge;
 mod engine_process;
+mod events;
 mod failure;
 mod run;
 mod stop;

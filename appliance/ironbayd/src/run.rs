@@ -24,7 +24,6 @@ pub(crate) async fn execute(arguments: RunArguments) -> Result<(), Failure> {
 
 async fn serve(bridge: &Bridge, server: Server, output: Output, stop: &mut Stop) -> Result<(), Failure> {
     let (_engine_side, client) = joined(bridge).await?;
-    bridge.report_drives().await;
     announce(output, server.address(), bridge);
     server
         .serve(Manager::new(client, None), async move { stop.wait().await })

@@ -89,7 +89,7 @@ impl Manager {
     pub(crate) async fn create_pool(&self, request: v1::CreatePoolRequest) -> Result<v1::Pool, ControlError> {
         let create = validate::create_pool(request)?;
         let pool = self.engine.create_pool(create).await?;
-        tracing::info!(pool = pool.name, drives = pool.drive_serials.len(), "Pool is there");
+        tracing::debug!(pool = pool.name, drives = pool.drive_serials.len(), "Pool is there");
         Ok(api::pool(pool))
     }
 
@@ -97,7 +97,7 @@ impl Manager {
         let delete = validate::delete_pool(request)?;
         let id = delete.uuid;
         self.engine.delete_pool(delete).await?;
-        tracing::info!(pool = %id, "Pool is deleted");
+        tracing::debug!(pool = %id, "Pool is deleted");
         Ok(())
     }
 
@@ -131,7 +131,7 @@ impl Manager {
             .map_err(|error| error.object(format!("volume/{name}")))?;
         let pool = pool_named(&self.engine.pools().await?, &request.pool)?;
         let volume = self.engine.create_volume(CreateVolume { uuid, pool, name, size_bytes }).await?;
-        tracing::info!(volume = volume.name, bytes = volume.size_bytes, "Volume is there");
+        tracing::debug!(volume = volume.name, bytes = volume.size_bytes, "Volume is there");
         self.with_portals(volume).await
     }
 
@@ -140,7 +140,7 @@ impl Manager {
         request: &v1::ResizeVolumeRequest,
     ) -> Result<v1::Volume, ControlError> {
         let volume = self.engine.resize_volume(validate::resize_volume(request)?).await?;
-        tracing::info!(volume = volume.name, bytes = volume.size_bytes, "Volume has its new size");
+        tracing::debug!(volume = volume.name, bytes = volume.size_bytes, "Volume has its new size");
         self.with_portals(volume).await
     }
 
@@ -148,7 +148,7 @@ impl Manager {
         let delete = validate::delete_volume(request)?;
         let id = delete.uuid;
         self.engine.delete_volume(delete).await?;
-        tracing::info!(volume = %id, "Volume is deleted");
+        tracing::debug!(volume = %id, "Volume is deleted");
         Ok(())
     }
 

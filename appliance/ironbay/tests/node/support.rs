@@ -90,7 +90,7 @@ impl Node {
     /// On drives of 64 MiB each, made in `dir` if they are not there.
     pub(crate) fn start(dir: &TempDir, serials: &[&str]) -> Self {
         let mut command = Command::new(daemon());
-        command.args(["run", "--arena-mib", "32"]);
+        command.args(["--log", "warn", "run", "--arena-mib", "32"]);
         for serial in serials {
             let path = dir.path().join(format!("{serial}.img"));
             command.arg("--drive").arg(format!("file:{},size=64MiB,serial={serial}", path.display()));

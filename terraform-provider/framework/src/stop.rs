@@ -49,35 +49,42 @@ impl Stopper {
 /// Counts things that are under way, so that somebody can wait for none.
 #[derive(Clone)]
 pub(crate) struct Gauge {
-    count: Arc<watch::Sender<usize>>,
+    count: Arc<watch::Sender<Count>>,
+}
+
+/// Who waits sees only the latest count; `ever` tells of a thing that came and went meanwhile.
+#[derive(Clone, Copy, Default)]
+struct Count {
+    now: usize,
+    ever: bool,
 }
 
 /// One thing under way.
 pub(crate) struct Busy {
-    count: Arc<watch::Sender<usize>>,
+    count: Arc<watch::Sender<Count>>,
 }
 
 impl Gauge {
     pub(crate) fn new() -> Self {
-        Self { count: Arc::new(watch::channel(0).0) }
+        Self { count: Arc::new(watch::channel(Count::default()).0) }
     }
 
     pub(crate) fn enter(&self) -> Busy {
-        self.count.send_modify(|n| *n += 1);
+        self.count.send_modify(|count| *count = Count { now: count.now + 1, ever: true });
         Busy { count: self.count.clone() }
     }
 
     /// Returns when nothing is under way.
     pub(crate) async fn idle(&self) {
-        self.wait(|n| *n == 0).await;
+        self.wait(|count| count.now == 0).await;
     }
 
-    /// Returns when something is under way.
-    pub(crate) async fn busy(&self) {
-        self.wait(|n| *n > 0).await;
+    /// Returns when something is or was under way.
+    pub(crate) async fn used(&self) {
+        self.wait(|count| count.ever).await;
     }
 
-    async fn wait(&self, condition: impl FnMut(&usize) -> bool) {
+    async fn wait(&self, condition: impl FnMut(&Count) -> bool) {
         let mut receiver = self.count.subscribe();
         receiver.wait_for(condition).await.expect("this gauge holds the sender");
     }
@@ -85,6 +92,6 @@ impl Gauge {
 
 impl Drop for Busy {
     fn drop(&mut self) {
-        self.count.send_modify(|n| *n -= 1);
+        self.count.send_modify(|count| count.now -= 1);
     }
 }

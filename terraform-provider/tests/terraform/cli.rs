@@ -29,11 +29,16 @@ pub(crate) struct Told {
 }
 
 /// What a run said; `ok` is its exit status.
-#[derive(Debug)]
 pub(crate) struct Ran {
     pub(crate) ok: bool,
     pub(crate) told: Vec<Told>,
     pub(crate) text: String,
+}
+
+impl std::fmt::Debug for Ran {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "ok: {}, told: {:#?}", self.ok, self.told)
+    }
 }
 
 impl Ran {

@@ -1,6 +1,7 @@
 //! `ironbayd run` on file drives in a temporary directory.
 
 use serde_json::Value;
+use std::fs::File;
 use std::io::{BufRead, BufReader};
 use std::path::{Path, PathBuf};
 use std::process::{Child, ChildStdout, Command, Stdio};
@@ -46,7 +47,9 @@ impl Node {
         for port in ["--listen", "--discovery", "--api"] {
             command.args([port, "127.0.0.1:0"]);
         }
+        let log = dir.path().join("log");
         command.args(["--insecure", "--output", "json"]).stdin(Stdio::null()).stdout(Stdio::piped());
+        command.stderr(File::create(&log).expect("the directory is ours"));
         let mut child = command.spawn().expect("ironbayd can be started");
         let mut output = BufReader::new(child.stdout.take().expect("stdout is a pipe"));
         let mut line = String::new();

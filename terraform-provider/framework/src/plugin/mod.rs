@@ -138,7 +138,7 @@ async fn shutdown_asked(mut shut_down: watch::Receiver<bool>) {
 
 /// Returns when nobody connects in time, or when the last connection is gone.
 async fn abandoned(connections: &Gauge) {
-    if tokio::time::timeout(FIRST_CONNECTION, connections.busy()).await.is_err() {
+    if tokio::time::timeout(FIRST_CONNECTION, connections.used()).await.is_err() {
         return;
     }
     connections.idle().await;

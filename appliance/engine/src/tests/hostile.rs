@@ -41,12 +41,13 @@ fn lost_hosts_leave_nothing_behind() {
     let engine = engine(&[ram(160)], Mode::Balanced);
     let pool = create_pool(&engine, &["R0"]);
     create_volume(&engine, 1, 64);
-    for seed in 0..40 {
+    let data = pattern(1 << 20, 7);
+    for _ in 0..40 {
         let mut host =
             Host::connect(engine.portals()[0], &pool.subsystem_nqn, NO_DIGESTS).expect("connected");
         for number in 0..16 {
             let write = super::host::transfer(NvmOpcode::WRITE, 1, number * 256, 1 << 20);
-            host.io.submit(write, Data::Write(1 << 20), pattern(1 << 20, seed));
+            host.io.submit(write, Data::Write(1 << 20), data.clone());
             let read = super::host::transfer(NvmOpcode::READ, 1, number * 256, 1 << 20);
             host.io.submit(read, Data::Read(1 << 20), Vec::new());
         }
@@ -54,7 +55,6 @@ fn lost_hosts_leave_nothing_behind() {
         let _ = host.io.turn();
     }
     let mut host = Host::connect(engine.portals()[0], &pool.subsystem_nqn, NO_DIGESTS).expect("connected");
-    let data = pattern(1 << 20, 99);
     for number in 0..64 {
         assert_eq!(host.write(1, number * 256, data.clone()).expect("written"), Status::SUCCESS);
     }

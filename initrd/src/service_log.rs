@@ -28,7 +28,7 @@ fn say(level: &str, text: &str, remedy: &str) {
     }
 }
 
-/// Takes the level off a service's line.
+/// Takes the level off a service's line. The daemon's own words for levels stay in the text.
 #[must_use]
 pub fn parse(line: &str) -> (Level, &str) {
     let known = [("<3>", Level::Error), ("<4>", Level::Warning), ("<6>", Level::Info)];
@@ -37,7 +37,11 @@ pub fn parse(line: &str) -> (Level, &str) {
             return (level, text);
         }
     }
-    (Level::Info, line)
+    let begin = line.trim_start();
+    let words = [("ERROR ", Level::Error), ("error: ", Level::Error), ("WARN ", Level::Warning)];
+    let level =
+        words.iter().find(|(word, _)| begin.starts_with(word)).map_or(Level::Info, |(_, level)| *level);
+    (level, line)
 }
 
 #[cfg(test)]
@@ -50,6 +54,8 @@ mod tests {
         assert_eq!(parse("<3>no link"), (Level::Error, "no link"));
         assert_eq!(parse("<4>slow"), (Level::Warning, "slow"));
         assert_eq!(parse("hello"), (Level::Info, "hello"));
+        assert_eq!(parse(" WARN slow"), (Level::Warning, " WARN slow"));
+        assert_eq!(parse("error: no"), (Level::Error, "error: no"));
         assert_eq!(parse("<9>odd"), (Level::Info, "<9>odd"));
     }
 }

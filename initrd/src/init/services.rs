@@ -114,8 +114,9 @@ impl Service {
         let name = self.kind.name();
         let is_remedy = text.starts_with("-> ");
         let text = if is_remedy { format!("{:25}{text}", "") } else { format!("{name:<10} {text}") };
-        if !is_remedy {
-            line.clone_into(&mut self.last_words);
+        // Indented lines explain the one before, which is the one to remember.
+        if !is_remedy && !text.starts_with("  ") {
+            line.trim().clone_into(&mut self.last_words);
         }
         match self.meter.pass(uptime_ms()) {
             Passage::Show => journal.line(level, &text),
@@ -216,6 +217,21 @@ pub(super) fn dhcp_arguments(args: &Args) -> Vec<String> {
 mod tests {
     use super::*;
     use crate::args::parse;
+
+    /// Goal: the reason of an end is the sentence, not the advice under it.
+    #[test]
+    fn last_words_are_the_reason() {
+        let mut service = Service::new(Kind::Engine, Vec::new());
+        for line in [
+            "error: cannot listen on 0.0.0.0:4420",
+            "  object address/0.0.0.0:4420",
+            "  try: another address",
+            "-> wait",
+        ] {
+            service.on_line(&Journal::silent(), line);
+        }
+        assert_eq!(service.last_words, "error: cannot listen on 0.0.0.0:4420");
+    }
 
     /// Goal: the engine gets exactly what was claimed and granted.
     #[test]

@@ -22,12 +22,15 @@ fn schema() -> Schema {
         ("pool_id", Type::String),
         ("pool_name", Type::String),
     ]);
+    let state = "Only drives in this state: `blank` (may join a pool), `member` (of a pool), `foreign` (carries other \
+                 data), `failed`.";
+    let drives = "A list of `{serial, model, path, size_bytes, lba_bytes, state, detail, pool_id, pool_name}`; what does \
+                  not apply is null.";
     Schema::new(
         "The drives that the node holds, in the order of their serial numbers.",
         vec![
-            Attribute::optional("state", Type::String, "Only drives in this state: `blank` (may join a pool), `member` (of a pool), `foreign` (carries other data), `failed`.")
-                .check(rules::one_of(STATES)),
-            Attribute::computed("drives", drive.list(), "A list of `{serial, model, path, size_bytes, lba_bytes, state, detail, pool_id, pool_name}`; what does not apply is null."),
+            Attribute::optional("state", Type::String, state).check(rules::one_of(STATES)),
+            Attribute::computed("drives", drive.list(), drives),
         ],
     )
 }

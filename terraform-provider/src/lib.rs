@@ -96,6 +96,19 @@ mod tests {
         }
     }
 
+    /// Goal: the documentation says what the code declares. On failure the table to put there is shown.
+    #[test]
+    fn documentation_is_current() {
+        let text = include_str!("../../docs/terraform.md");
+        let provider = provider();
+        let resources = provider.resources.iter().map(|(name, r)| (*name, r.schema()));
+        let data = provider.data_sources.iter().map(|(name, d)| (*name, d.schema()));
+        for (name, schema) in resources.chain(data).chain([("provider", provider.schema.clone())]) {
+            let table = schema.table();
+            assert!(text.contains(&table), "docs/terraform.md lacks the table of {name}:\n{table}");
+        }
+    }
+
     /// Goal: an address that another resource will give is no error before it is known.
     #[test]
     fn unknown_endpoint_is_tolerated() {

@@ -16,19 +16,21 @@ use uuid::Uuid;
 pub(crate) struct PoolResource;
 
 fn schema() -> Schema {
+    let name =
+        "1 to 63 characters of `a-z`, `0-9`, `-`; unique on the node. Another name makes another pool.";
+    let drives = "Serial numbers of the drives. All data on them is lost when the pool is made. Other drives make another \
+                  pool.";
+    let overwrite = "Also take drives that carry data which is not Ironbay's. Counts only when the pool is made. Default: \
+                     `false`.";
+    let nqn = "NQN of the NVMe subsystem that exports the pool's volumes.";
     Schema::new(
         "A pool: drives whose space is shared by volumes. Creating it erases the drives.",
         vec![
-            Attribute::required("name", Type::String, "1 to 63 characters of `a-z`, `0-9`, `-`; unique on the node. Another name makes another pool.")
-                .requires_replace()
-                .check(rules::name),
-            Attribute::required("drives", Type::String.set(), "Serial numbers of the drives. All data on them is lost when the pool is made. Other drives make another pool.")
-                .requires_replace()
-                .check(rules::drives),
-            Attribute::optional("overwrite_foreign_data", Type::Bool, "Also take drives that carry data which is not Ironbay's. Counts only when the pool is made. Default: `false`.")
-                .default(false),
+            Attribute::required("name", Type::String, name).requires_replace().check(rules::name),
+            Attribute::required("drives", Type::String.set(), drives).requires_replace().check(rules::drives),
+            Attribute::optional("overwrite_foreign_data", Type::Bool, overwrite).default(false),
             Attribute::computed("id", Type::String, "UUID of the pool.").stable(),
-            Attribute::computed("subsystem_nqn", Type::String, "NQN of the NVMe subsystem that exports the pool's volumes.").stable(),
+            Attribute::computed("subsystem_nqn", Type::String, nqn).stable(),
             Attribute::computed("size_bytes", Type::Int, "Space for volumes, in all.").stable(),
         ],
     )

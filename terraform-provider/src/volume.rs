@@ -5,7 +5,6 @@
 //! - Another name or pool is another volume: the plan says so and warns that the data goes.
 //! - `deletion_protection` is read from the state, not from the configuration: removing the block does not lift it.
 
-use crate::limits::SIZE_STEP;
 use crate::node::{CallError, Node};
 use crate::refusal::{diagnostic, with_import_hint};
 use crate::rules;
@@ -17,8 +16,6 @@ use tf_framework::{
 };
 use uuid::Uuid;
 
-const _: () = assert!(SIZE_STEP.is_power_of_two());
-
 pub(crate) struct VolumeResource;
 
 fn portal_type() -> Type {
@@ -26,29 +23,46 @@ fn portal_type() -> Type {
 }
 
 fn schema() -> Schema {
-    Schema::new(
-        "A volume: a block device in a pool, exported as an NVMe namespace. It reads as zeroes when new.",
-        vec![
-            Attribute::required("name", Type::String, "1 to 63 characters of `a-z`, `0-9`, `-`; unique on the node. Another name makes another volume.")
-                .requires_replace()
-                .check(rules::name),
-            Attribute::required("pool", Type::String, "The pool's id: `ironbay_pool.NAME.id`. Another pool makes another volume.")
-                .requires_replace()
-                .check(rules::pool_id),
-            Attribute::required("size_bytes", Type::Int, "Size; a multiple of 1 MiB (1048576). `provider::ironbay::parse_size(\"10GiB\")` helps. Grows in place; shrinking is refused.")
-                .check(rules::size),
-            Attribute::optional("deletion_protection", Type::Bool, "Refuse to destroy or replace this volume. To lift it, apply `false` first. Default: `false`.")
-                .default(false),
-            Attribute::optional("force_delete", Type::Bool, "Destroy also while hosts are connected. Default: `false`.")
-                .default(false),
-            Attribute::computed("id", Type::String, "UUID of the volume.").stable(),
-            Attribute::computed("uuid", Type::String, "UUID of the namespace as hosts see it, in `/dev/disk/by-id/nvme-uuid.…`; equal to `id`.").stable(),
-            Attribute::computed("subsystem_nqn", Type::String, "NQN of the subsystem that hosts connect to.").stable(),
-            Attribute::computed("nsid", Type::Int, "Namespace identifier in the subsystem.").stable(),
-            Attribute::computed("portals", portal_type().list(), "Where hosts connect: a list of `{transport, address, port}`.").stable(),
-            Attribute::computed("connect_command", Type::String, "The `nvme connect` command for the first portal.").stable(),
-        ],
-    )
+    let mut attributes = inputs();
+    attributes.extend(connection());
+    let description =
+        "A volume: a block device in a pool, exported as an NVMe namespace. It reads as zeroes when new.";
+    Schema::new(description, attributes)
+}
+
+/// What the user says.
+fn inputs() -> Vec<Attribute> {
+    let name =
+        "1 to 63 characters of `a-z`, `0-9`, `-`; unique on the node. Another name makes another volume.";
+    let pool = "The pool's id: `ironbay_pool.NAME.id`. Another pool makes another volume.";
+    let size = "Size; a multiple of 1 MiB (1048576). `provider::ironbay::parse_size(\"10GiB\")` helps. Grows in place; \
+                shrinking is refused.";
+    let protection =
+        "Refuse to destroy or replace this volume. To lift it, apply `false` first. Default: `false`.";
+    let force = "Destroy also while hosts are connected. Default: `false`.";
+    vec![
+        Attribute::required("name", Type::String, name).requires_replace().check(rules::name),
+        Attribute::required("pool", Type::String, pool).requires_replace().check(rules::pool_id),
+        Attribute::required("size_bytes", Type::Int, size).check(rules::size),
+        Attribute::optional("deletion_protection", Type::Bool, protection).default(false),
+        Attribute::optional("force_delete", Type::Bool, force).default(false),
+    ]
+}
+
+/// What a host needs. A volume keeps it for life; the portals change when the node gets another address.
+fn connection() -> Vec<Attribute> {
+    let uuid = "UUID of the namespace as hosts see it, in `/dev/disk/by-id/nvme-uuid.…`; equal to `id`.";
+    let portals = "Where hosts connect: a list of `{transport, address, port}`.";
+    let command = "The `nvme connect` command for the first portal.";
+    vec![
+        Attribute::computed("id", Type::String, "UUID of the volume.").stable(),
+        Attribute::computed("uuid", Type::String, uuid).stable(),
+        Attribute::computed("subsystem_nqn", Type::String, "NQN of the subsystem that hosts connect to.")
+            .stable(),
+        Attribute::computed("nsid", Type::Int, "Namespace identifier in the subsystem.").stable(),
+        Attribute::computed("portals", portal_type().list(), portals).stable(),
+        Attribute::computed("connect_command", Type::String, command).stable(),
+    ]
 }
 
 #[tonic::async_trait]

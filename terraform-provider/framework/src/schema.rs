@@ -59,6 +59,18 @@ impl Type {
         }
     }
 
+    /// As users write it.
+    fn text(&self) -> String {
+        match self {
+            Self::String => "string".to_owned(),
+            Self::Bool => "bool".to_owned(),
+            Self::Int => "number".to_owned(),
+            Self::List(item) => format!("list({})", item.text()),
+            Self::Set(item) => format!("set({})", item.text()),
+            Self::Object(_) => "object".to_owned(),
+        }
+    }
+
     /// The type constraint as the protocol wants it: JSON.
     pub(crate) fn to_wire(&self) -> Vec<u8> {
         self.constraint().to_string().into_bytes()
@@ -227,6 +239,23 @@ impl Schema {
             }
         }
         Ok(())
+    }
+
+    /// The attributes as a Markdown table, for the documentation.
+    #[must_use]
+    pub fn table(&self) -> String {
+        let mut table = "| attribute | type | | |\n|---|---|---|---|\n".to_owned();
+        for attribute in &self.attributes {
+            let role = match attribute.source {
+                Source::Required => "required",
+                Source::Optional => "optional",
+                Source::Computed => "computed",
+            };
+            let replaces = if attribute.requires_replace { ", replaces" } else { "" };
+            let Attribute { name, ty, description, .. } = attribute;
+            table.push_str(&format!("| `{name}` | {} | {role}{replaces} | {description} |\n", ty.text()));
+        }
+        table
     }
 
     pub(crate) fn to_wire(&self) -> pb::Schema {

@@ -115,7 +115,7 @@ impl Service {
         let is_remedy = text.starts_with("-> ");
         let text = if is_remedy { format!("{:25}{text}", "") } else { format!("{name:<10} {text}") };
         // Indented lines explain the one before, which is the one to remember.
-        if !is_remedy && !text.starts_with("  ") {
+        if !is_remedy && !line.starts_with("  ") {
             line.trim().clone_into(&mut self.last_words);
         }
         match self.meter.pass(uptime_ms()) {

@@ -15,9 +15,6 @@ pub const PIECES_MAX: usize = 128;
 /// Bytes of headers and digests in one send: 24 to 72 bytes for each of [`PIECES_MAX`] pieces.
 pub const HEADER_BYTES_MAX: usize = 16 * 1024;
 
-/// Connections that may wait to be accepted. Hosts open all their queues at once after a restart.
-pub const BACKLOG: i32 = 512;
-
 /// Rounds of [`DROP_WAIT_MS`] in which a dropped `Net` waits for its buffers before it leaks them.
 pub const DROP_ROUNDS_MAX: u32 = 50;
 

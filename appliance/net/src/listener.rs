@@ -1,6 +1,5 @@
 //! Listening sockets.
 
-use crate::limits::BACKLOG;
 use nix::sys::socket::{
     AddressFamily, Backlog, SockFlag, SockType, SockaddrStorage, bind, getpeername, getsockname, listen,
     setsockopt, socket, sockopt,
@@ -26,7 +25,8 @@ impl Listener {
         let fd = socket(family, SockType::Stream, SockFlag::SOCK_CLOEXEC, None)?;
         setsockopt(&fd, sockopt::ReuseAddr, &true)?;
         bind(fd.as_raw_fd(), &SockaddrStorage::from(address))?;
-        listen(&fd, Backlog::new(BACKLOG)?)?;
+        // As many waiting connections as the system allows (net.core.somaxconn): after a restart all hosts come at once.
+        listen(&fd, Backlog::MAXALLOWABLE)?;
         let local = local_address(fd.as_raw_fd())?;
         Ok((Self { fd, is_armed: false }, local))
     }

@@ -455,13 +455,18 @@ impl Drop for Net {
 /// `IORING_RECVSEND_POLL_FIRST` (Linux 5.19): wait for data before trying; saves the attempt that would find nothing.
 const POLL_FIRST: u16 = 1;
 
+/// The number of pieces in the type of its field: `size_t` in glibc, `int` in musl. [`PIECES_MAX`] fits both.
+fn piece_count<T: TryFrom<usize>>(pieces: usize) -> T {
+    T::try_from(pieces).unwrap_or_else(|_| panic!("{pieces} pieces in one send"))
+}
+
 /// Builds the entry that sends the rest of `send`.
 fn sendmsg(fd: &OwnedFd, send: &mut Send, id: SocketId) -> io_uring::squeue::Entry {
     if let Some(outgoing) = &send.outgoing {
         outgoing.fill_iovecs(send.sent, &mut send.iovecs);
     }
     send.message.msg_iov = send.iovecs.as_mut_ptr();
-    send.message.msg_iovlen = send.iovecs.len();
+    send.message.msg_iovlen = piece_count(send.iovecs.len());
     let flags = (libc::MSG_NOSIGNAL | libc::MSG_WAITALL).cast_unsigned();
     opcode::SendMsg::new(types::Fd(fd.as_raw_fd()), &raw const send.message)
         .flags(flags)

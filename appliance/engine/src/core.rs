@@ -120,6 +120,19 @@ impl Core {
         }
     }
 
+    /// Tells of drives that stopped working.
+    fn notify_failures(&mut self) {
+        if !self.target.devices_mut().take_news() {
+            return;
+        }
+        let devices = self.target.devices();
+        let failed: Vec<(String, String)> =
+            self.drives.iter_mut().filter_map(|drive| drive.take_failure(devices)).collect();
+        for (serial, why) in failed {
+            self.notify("drive-failed", format!("drive/{serial}"), why);
+        }
+    }
+
     fn begin_stop(&mut self, net: &mut Net, now: Tick) {
         if self.life == Life::Serving {
             net.stop_listening();
@@ -184,6 +197,7 @@ impl App for Core {
             Life::Closing { .. } | Life::Over => 0,
         };
         self.notify_sessions();
+        self.notify_failures();
         served + finished + begun + submitted
     }
 

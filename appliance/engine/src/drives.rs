@@ -6,12 +6,13 @@
 //! - Serial numbers are unique among drives that work: people name drives by them.
 
 use crate::DriveSpec;
+use crate::limits::DRIVES_MAX;
 use block::{BlockDevice, Bytes, Completion, Geometry, Op, Tag};
 use control::{DriveState, DriveStatus};
 use dma::{Arena, DmaBuf};
 use net::Waker;
 use nvme_driver::DriveConfig;
-use pool::{Drive, DriveId, Found, KnownDrive, Probe};
+use pool::{Drive, DriveId, Found, KnownDrive, Probe, Role};
 use reactor::{Device, FileConfig, FileDevice, RamDevice, Sleep};
 use target::{BoxedDevice, Devices};
 use uuid::Uuid;
@@ -60,6 +61,10 @@ impl Device for Polled {
         Sleep::Poll
     }
 
+    fn failure(&self) -> Option<String> {
+        self.0.failure().map(|failure| failure.to_string())
+    }
+
     fn shut_down(&mut self) -> Result<(), String> {
         self.0.shutdown().map_err(|failure| failure.to_string())
     }
@@ -83,6 +88,10 @@ pub(crate) fn open_all(
     let mut container = None;
     let mut entries: Vec<DriveEntry> = Vec::with_capacity(specs.len());
     for (id, spec) in (0u32..).map(DriveId).zip(specs) {
+        if entries.len() >= DRIVES_MAX {
+            entries.push(failed(id, spec, format!("the engine takes at most {DRIVES_MAX} drives")));
+            continue;
+        }
         let opened = open(spec, arena, waker, &mut container).and_then(|opened| {
             let is_taken = entries.iter().any(|e| e.failure.is_none() && e.serial == opened.serial);
             if is_taken { Err(duplicate(&opened.serial)) } else { Ok(opened) }
@@ -198,8 +207,9 @@ pub(crate) fn statuses(entries: &[DriveEntry], known: &[KnownDrive], devices: &D
 impl DriveEntry {
     fn status(&self, known: &[KnownDrive], devices: &Devices) -> DriveStatus {
         let role = known.iter().find(|k| k.drive.id == self.id).map(|k| &k.role);
-        let (state, detail, pool) = match (&self.failure, role) {
-            (Some(why), _) => (DriveState::Failed, why.clone(), Uuid::nil()),
+        let failure = self.failure.clone().or_else(|| devices.failure(self.id));
+        let (state, detail, pool) = match (failure, role) {
+            (Some(why), role) => (DriveState::Failed, why, role.map_or(Uuid::nil(), Role::pool)),
             (None, Some(role)) => (role.state(), role.detail(), role.pool()),
             (None, None) => (DriveState::Failed, "it was not looked at".to_owned(), Uuid::nil()),
         };
@@ -217,8 +227,18 @@ impl DriveEntry {
         }
     }
 
-    /// Why it does not work, with its name.
+    /// Why it did not open, with its name.
     pub(crate) fn failure(&self) -> Option<(&str, &str)> {
         Some((&self.serial, self.failure.as_deref()?))
+    }
+
+    /// Why it stopped working, with its name; told once.
+    pub(crate) fn take_failure(&mut self, devices: &Devices) -> Option<(String, String)> {
+        if self.failure.is_some() {
+            return None;
+        }
+        let why = devices.failure(self.id)?;
+        self.failure = Some(why.clone());
+        Some((self.serial.clone(), why))
     }
 }

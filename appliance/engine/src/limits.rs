@@ -2,6 +2,10 @@
 
 use core::time::Duration;
 
+/// Drives of a node. Guess: more than fit into two units; and no more pools than subsystems come of it.
+pub(crate) const DRIVES_MAX: usize = 64;
+const _: () = assert!(DRIVES_MAX <= nvme_subsystem::limits::SUBSYSTEMS_MAX);
+
 /// Changes that work on drives together: one for each pool of a large node. Others wait.
 pub(crate) const JOBS_MAX: usize = 64;
 

@@ -7,8 +7,8 @@ use crate::drives::statuses;
 use crate::refusals;
 use block::Tick;
 use control::{
-    ControlError, CreatePool, CreateVolume, DeleteVolume, EngineStatus, PoolStatus, Reply, Request,
-    ResizeVolume, VolumeStatus,
+    ControlError, CreatePool, CreateVolume, DeleteVolume, EngineStatus, PoolState, PoolStatus, Reply,
+    Request, ResizeVolume, VolumeState, VolumeStatus,
 };
 use nvme_subsystem::limits::SUBSYSTEMS_MAX;
 use pool::{Begun, DriveId, Job, Pool, Role};
@@ -325,7 +325,14 @@ impl Core {
     }
 
     fn pool_statuses(&self) -> Vec<PoolStatus> {
-        let online = self.target.pools().map(|pool| pool.status(&nqn_of(pool.uuid())));
+        let online = self.target.pools().map(|pool| {
+            let mut status = pool.status(&nqn_of(pool.uuid()));
+            if let Some(failed) = self.failed_member(pool) {
+                status.state = PoolState::Incomplete;
+                status.detail = failed;
+            }
+            status
+        });
         let offline = self.offline.iter().map(|offline| offline.status(&nqn_of(offline.uuid)));
         online.chain(offline).collect()
     }
@@ -335,12 +342,24 @@ impl Core {
         for pool in self.target.pools() {
             let nqn = nqn_of(pool.uuid());
             let hosts = self.target.hosts_of(&nqn);
-            let statuses = pool.volume_statuses(&nqn).into_iter();
-            volumes.extend(statuses.map(|status| VolumeStatus { hosts: hosts.clone(), ..status }));
+            let is_failed = self.failed_member(pool).is_some();
+            for status in pool.volume_statuses(&nqn) {
+                let state = if is_failed { VolumeState::Offline } else { status.state };
+                volumes.push(VolumeStatus { hosts: hosts.clone(), state, ..status });
+            }
         }
         volumes
             .extend(self.offline.iter().flat_map(|offline| offline.volume_statuses(&nqn_of(offline.uuid))));
         volumes
+    }
+
+    /// Which drive of a pool stopped working, and why. Commands to it fail; the pool's other drives go on.
+    fn failed_member(&self, pool: &Pool) -> Option<String> {
+        let failed = |drive: &pool::Drive| {
+            let why = self.target.devices().failure(drive.id)?;
+            Some(format!("drive {}: {why}", drive.serial))
+        };
+        pool.drives().iter().find_map(failed)
     }
 
     fn pool_reply(&self, uuid: Uuid) -> Reply {

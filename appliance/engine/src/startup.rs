@@ -40,6 +40,9 @@ pub(crate) fn start(config: EngineConfig, waker: &Waker, started: Instant) -> Re
     let random = File::open("/dev/urandom").map_err(system("the source of random numbers"))?;
     let mut net = Net::new(waker.clone()).map_err(system("io_uring"))?;
     let arena = arena(config.arena_bytes, config.hugepages)?;
+    if let Some(why) = arena.hugepages_refused() {
+        notify("memory", "memory".to_owned(), format!("no huge pages, ordinary ones are used: {why}"));
+    }
     let mut devices = Devices::default();
     let drives = open_all(&config.drives, &arena, waker, &mut devices);
     for (serial, failure) in drives.iter().filter_map(|drive| drive.failure()) {

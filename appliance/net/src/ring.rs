@@ -13,7 +13,8 @@ use std::os::fd::{AsRawFd, BorrowedFd};
 pub enum RingKind {
     /// The ring a core sleeps in: completions are processed when we enter it (Linux 6.1, `DEFER_TASKRUN`).
     Core,
-    /// A ring that is only looked at: completions arrive whenever the thread enters the kernel.
+    /// A ring that is looked at: completions arrive when the thread enters the kernel, for whatever reason; a flag says
+    /// that some wait for that.
     Side,
 }
 
@@ -66,7 +67,7 @@ impl Ring {
                     builder.setup_single_issuer().setup_defer_taskrun().setup_taskrun_flag();
                 }
                 (0, RingKind::Side) => {
-                    builder.setup_single_issuer().setup_coop_taskrun();
+                    builder.setup_single_issuer().setup_coop_taskrun().setup_taskrun_flag();
                 }
                 (1, _) => {
                     builder.setup_coop_taskrun().setup_taskrun_flag();

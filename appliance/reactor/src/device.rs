@@ -20,6 +20,11 @@ pub trait Device: BlockDevice<Buf = DmaBuf> {
     /// The core is awake again.
     fn on_awake(&mut self) {}
 
+    /// Why the drive does not work any more; every operation then completes with an error.
+    fn failure(&self) -> Option<String> {
+        None
+    }
+
     /// Orderly end, after the last completion was taken: the drive may lose power from here on. May block shortly.
     ///
     /// # Errors

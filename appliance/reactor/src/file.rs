@@ -222,8 +222,12 @@ impl BlockDevice for FileDevice {
                 return Some(completion);
             }
             let Some(finished) = self.ring.poll() else {
-                // Operations that need one more call go on without waiting for the next kick.
+                // Operations that need one more call go on without waiting for the next kick, and the kernel delivers
+                // what it has finished.
                 self.ring.flush();
+                if self.ring.has_finished() {
+                    continue;
+                }
                 return None;
             };
             self.on_finished(Key::from_bits(finished.user_data), finished.count());

@@ -62,8 +62,10 @@ pub(crate) struct Connection {
     /// The subsystems' name for it; `None` once they have forgotten it.
     pub(crate) id: Option<ConnectionId>,
     pub(crate) life: Life,
-    /// It is closed as soon as what is queued has been sent.
+    /// It is closed as soon as what is queued has been sent, or after a while.
     pub(crate) is_ending: bool,
+    /// Looks at the clock since then.
+    pub(crate) ending_looks: u32,
     /// By slot.
     pub(crate) commands: Vec<Command>,
     /// Operations of its commands that drives have not completed.
@@ -85,6 +87,7 @@ impl Connection {
             id: Some(id),
             life: Life::Open,
             is_ending: false,
+            ending_looks: 0,
             commands,
             at_devices: 0,
             blocked: None,

@@ -29,6 +29,8 @@ pub struct Devices {
     entries: Vec<Option<Entry>>,
     /// The drive that is polled next.
     turn: usize,
+    /// An operation ended as it does when a drive fails.
+    has_news: bool,
 }
 
 impl core::fmt::Debug for Devices {
@@ -70,6 +72,17 @@ impl Devices {
         self.entry(id).map_or(0, |entry| entry.errors)
     }
 
+    /// Why a drive does not work any more.
+    #[must_use]
+    pub fn failure(&self, id: DriveId) -> Option<String> {
+        self.entry(id)?.device.failure()
+    }
+
+    /// A drive may have failed since this was asked last.
+    pub fn take_news(&mut self) -> bool {
+        core::mem::take(&mut self.has_news)
+    }
+
     /// Submits an operation, or lets it wait for room.
     ///
     /// # Panics
@@ -98,6 +111,7 @@ impl Devices {
         for _ in 0..self.entries.len() {
             let index = self.turn % self.entries.len();
             if let Some(completion) = self.entries[index].as_mut().and_then(Entry::poll) {
+                self.has_news |= matches!(completion.result, Err(MediaError::Gone | MediaError::TimedOut));
                 let id = u32::try_from(index).expect("drives are numbered in 32 bits");
                 return Some((DriveId(id), completion));
             }

@@ -2,10 +2,6 @@
 
 use core::time::Duration;
 
-/// Commands of all hosts that are worked on together; one more waits as it would for memory. Guess: 64 queues at full
-/// depth of 128. Each takes about half a kibibyte.
-pub const COMMANDS_MAX: usize = 8192;
-
 /// Bytes of one buffer, and the boundary of a volume's address space that no buffer's data crosses. It divides an
 /// extent, so that a buffer's data lies in one piece on one drive.
 pub const CHUNK_BYTES: usize = 128 * 1024;
@@ -53,5 +49,6 @@ pub const RESERVE_BUFFERS: usize = 4;
 /// The smallest arena: room for a few of the longest commands beside the reserve and what drives keep.
 pub const ARENA_BYTES_MIN: usize = 8 << 20;
 
-/// How long an orderly stop waits for answers to leave.
-pub const STOP_TIME: Duration = Duration::from_secs(3);
+/// Looks at the clock ([`TIMER_PERIOD`]) after which a connection that is to end is closed although its host does not
+/// take what is queued: two seconds. A host that is gone would keep it for minutes.
+pub const ENDING_LOOKS_MAX: u32 = 20;

@@ -6,7 +6,7 @@ use crate::connection::{Connection, Life};
 use crate::devices::Devices;
 use crate::exports::Export;
 use crate::io::JOB_TAG;
-use crate::limits::{ARENA_BYTES_MIN, TIMER_PERIOD};
+use crate::limits::{ARENA_BYTES_MIN, ENDING_LOOKS_MAX, TIMER_PERIOD};
 use block::{Completion, Op, Tag, Tick};
 use dma::{Arena, DmaBuf};
 use net::limits::SOCKETS_MAX;
@@ -171,7 +171,9 @@ impl Target {
         for place in 0..self.connections.len() {
             let Some(mut connection) = self.take(place) else { continue };
             let is_alive = matches!(connection.life, Life::Open | Life::Terminating);
-            if is_alive && connection.tcp.on_deadline(now).is_err() {
+            connection.ending_looks += u32::from(connection.is_ending);
+            let is_over = connection.ending_looks > ENDING_LOOKS_MAX;
+            if is_alive && (is_over || connection.tcp.on_deadline(now).is_err()) {
                 self.close(&mut connection, net);
             }
             self.put(place, connection);

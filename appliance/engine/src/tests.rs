@@ -2,6 +2,7 @@
 
 mod control_plane;
 mod data_plane;
+#[path = "../../target/src/tests/host.rs"]
 mod host;
 mod hostile;
 

@@ -26,6 +26,8 @@ mod protocol;
 mod receive;
 mod send;
 mod target;
+#[cfg(test)]
+mod tests;
 
 pub use devices::{BoxedDevice, Devices};
 pub use exports::nqn_of;

@@ -1,4 +1,6 @@
-//! A host for tests: `nvme_tcp::host::Connection` over a blocking socket. One queue each.
+//! A host for tests: `nvme_tcp::host::Connection` over a blocking socket. One queue each. (The tests of `engine` use this
+//! file, too.)
+#![allow(dead_code, reason = "each of the two crates uses a part of it")]
 
 use block::Tick;
 use nvme_spec::fabrics::{Connect, ConnectData, Nqns, Property};
@@ -92,6 +94,14 @@ impl Queue {
         }
     }
 
+    /// Waits for any completion, or the end of the connection.
+    pub(crate) fn finish_any(&mut self) -> io::Result<Cqe> {
+        while self.completed.is_empty() {
+            self.turn()?;
+        }
+        Ok(self.completed.remove(0).1)
+    }
+
     /// A command without data.
     pub(crate) fn command(&mut self, sqe: Sqe) -> io::Result<Cqe> {
         let slot = self.submit(sqe, Data::None, Vec::new());
@@ -147,7 +157,7 @@ impl Queue {
         self.send()
     }
 
-    fn send(&mut self) -> io::Result<()> {
+    pub(crate) fn send(&mut self) -> io::Result<()> {
         while let Some(transmit) = self.connection.poll_transmit() {
             self.stream.write_all(transmit.head())?;
             let Some(payload) = transmit.payload else { continue };

@@ -1,0 +1,282 @@
+//! The target over a drive that obeys the test: it fails, or holds its completions, when told. The loop turns in the test's
+//! thread with the test's clock; hosts run in threads of their own.
+
+pub(crate) mod host;
+
+use crate::{Devices, JOB_TAG, Target};
+use block::{BlockDevice, Blocks, Bytes, Completion, Geometry, MediaError, Op, Tag, Tick};
+use control::{CreatePool, CreateVolume};
+use core::cell::RefCell;
+use core::time::Duration;
+use dma::{Arena, ArenaConfig, DmaBuf};
+use host::{Host, pattern, transfer};
+use net::{Net, Waker};
+use nvme_spec::{NvmOpcode, Status};
+use nvme_subsystem::TargetConfig;
+use nvme_tcp::Digests;
+use nvme_tcp::host::Data;
+use pool::{Begun, Drive, DriveId, Job, KnownDrive, Pool, Role};
+use reactor::{Device, RamDevice, Sleep};
+use std::collections::VecDeque;
+use std::net::SocketAddr;
+use std::rc::Rc;
+use std::thread::{self, JoinHandle};
+use uuid::Uuid;
+
+const NO_DIGESTS: Digests = Digests { header: false, data: false };
+const POOL: Uuid = Uuid::from_u128(1);
+const VOLUME: Uuid = Uuid::from_u128(2);
+
+/// Rounds before a test gives up; a round without news waits for a millisecond at most.
+const ROUNDS_MAX: usize = 60_000;
+
+/// What the drive shall do.
+#[derive(Debug, Default)]
+struct Orders {
+    is_holding: bool,
+    fault: Option<MediaError>,
+}
+
+/// A memory drive that obeys.
+struct Obedient {
+    ram: RamDevice,
+    held: VecDeque<Completion<DmaBuf>>,
+    orders: Rc<RefCell<Orders>>,
+}
+
+impl BlockDevice for Obedient {
+    type Buf = DmaBuf;
+
+    fn geometry(&self) -> Geometry {
+        // Shallow, so that operations have to wait for room.
+        Geometry { depth_max: 4, ..self.ram.geometry() }
+    }
+    fn submit(&mut self, tag: Tag, op: Op<DmaBuf>) -> Result<(), Op<DmaBuf>> {
+        if self.held.len() >= 4 {
+            return Err(op);
+        }
+        self.ram.submit(tag, op)?;
+        let mut completion = self.ram.poll().expect("memory answers at once");
+        if let Some(fault) = self.orders.borrow().fault {
+            completion.result = Err(fault);
+        }
+        self.held.push_back(completion);
+        Ok(())
+    }
+    fn kick(&mut self) {}
+    fn poll(&mut self) -> Option<Completion<DmaBuf>> {
+        if self.orders.borrow().is_holding { None } else { self.held.pop_front() }
+    }
+}
+
+impl Device for Obedient {
+    fn prepare_sleep(&mut self) -> Sleep {
+        Sleep::Poll
+    }
+}
+
+struct Bench {
+    target: Target,
+    net: Net,
+    orders: Rc<RefCell<Orders>>,
+    address: SocketAddr,
+    nqn: String,
+    now: Tick,
+}
+
+impl Bench {
+    /// A pool of one drive with one volume of 32 MiB, and a portal.
+    fn new() -> Self {
+        let arena = Arena::new(ArenaConfig { bytes: 16 << 20, hugepages: false }).expect("memory");
+        let orders = Rc::new(RefCell::new(Orders::default()));
+        let ram = RamDevice::new(Bytes(96 << 20));
+        let geometry = ram.geometry();
+        let mut devices = Devices::default();
+        devices
+            .add(DriveId(0), Box::new(Obedient { ram, held: VecDeque::new(), orders: Rc::clone(&orders) }));
+        let config =
+            TargetConfig { discovery_nqn: "nqn.test".into(), io_port: 4420, firmware: "test".into() };
+        let mut target = Target::new(config, arena, devices);
+        let known =
+            KnownDrive { drive: Drive { id: DriveId(0), serial: "S0".into(), geometry }, role: Role::Blank };
+        let request = CreatePool {
+            uuid: POOL,
+            name: "tank".into(),
+            drive_serials: vec!["S0".into()],
+            overwrite_foreign_data: false,
+        };
+        let (mut pool, job) =
+            pool::begin_create_pool(&request, &[known], || Uuid::from_u128(3)).expect("a pool");
+        finish(&mut target, &mut pool, job);
+        let request = CreateVolume { uuid: VOLUME, pool: POOL, name: "vol".into(), size_bytes: 32 << 20 };
+        let Ok(Begun::Job(job)) = pool.begin_create_volume(&request) else { panic!("a volume") };
+        finish(&mut target, &mut pool, job);
+        target.add_pool(pool).expect("room");
+        let mut net = Net::new(Waker::new().expect("an eventfd")).expect("an io_uring");
+        let (_, address) = net.listen("127.0.0.1:0".parse().expect("an address")).expect("a port");
+        net.flush();
+        Self { target, net, orders, address, nqn: crate::nqn_of(POOL), now: Tick(0) }
+    }
+
+    /// One round of the loop.
+    fn turn(&mut self) {
+        let mut work = self.target.poll_devices();
+        while let Some(event) = self.net.poll() {
+            self.target.on_event(&mut self.net, event, self.now);
+            work += 1;
+        }
+        work += self.target.start_requests(&mut self.net, self.now);
+        self.target.kick(&mut self.net);
+        self.net.flush();
+        if work == 0 {
+            self.net.wait(Duration::from_millis(1));
+        }
+    }
+
+    /// Turns until something is so.
+    fn until(&mut self, mut is_so: impl FnMut(&Self) -> bool) {
+        for _ in 0..ROUNDS_MAX {
+            if is_so(self) {
+                return;
+            }
+            self.turn();
+        }
+        panic!("it did not come to pass");
+    }
+
+    /// Turns until a host is done.
+    fn join<T>(&mut self, host: JoinHandle<T>) -> T {
+        self.until(|_| host.is_finished());
+        host.join().expect("the host ends well")
+    }
+
+    /// A host in a thread of its own.
+    fn host<T: Send + 'static>(&self, work: impl FnOnce(Host) -> T + Send + 'static) -> JoinHandle<T> {
+        let (address, nqn) = (self.address, self.nqn.clone());
+        thread::spawn(move || work(Host::connect(address, &nqn, NO_DIGESTS).expect("connected")))
+    }
+
+    fn orders(&self, is_holding: bool, fault: Option<MediaError>) {
+        *self.orders.borrow_mut() = Orders { is_holding, fault };
+    }
+}
+
+/// Does a job of the pool by hand.
+fn finish(target: &mut Target, pool: &mut Pool, mut job: Job) {
+    while job.result().is_none() {
+        let arena = target.arena().clone();
+        while let Some((member, tag, op)) = job.poll_op(|len| arena.alloc(len)) {
+            target.devices_mut().submit(pool.drive(member), Tag(tag.0 | JOB_TAG), op);
+        }
+        target.devices_mut().kick();
+        target.poll_devices();
+        while let Some(completion) = target.poll_job() {
+            let tag = Tag(completion.tag.0 & !JOB_TAG);
+            job.on_completion(Completion { tag, ..completion });
+        }
+    }
+    pool.finish(job).expect("it worked");
+}
+
+/// Goal: what a drive says reaches the host as the right status, for that command only; nothing is sent as data.
+#[test]
+fn media_errors_are_told() {
+    let mut bench = Bench::new();
+    for (fault, status) in [
+        (MediaError::Unreadable, Status::UNRECOVERED_READ_ERROR.dnr()),
+        (MediaError::TimedOut, Status::COMMAND_INTERRUPTED),
+        (MediaError::Gone, Status::INTERNAL_ERROR.dnr()),
+    ] {
+        bench.orders(false, Some(fault));
+        let host = bench.host(|mut host| {
+            let sqe = transfer(NvmOpcode::READ, 1, 0, 300 * 4096 / 2);
+            let (cqe, data) = host.io.read(sqe, 300 * 4096 / 2).expect("answered");
+            assert!(data.iter().all(|byte| *byte == 0), "no data came");
+            cqe.status()
+        });
+        assert_eq!(bench.join(host), status);
+    }
+    bench.orders(false, None);
+    let host = bench.host(|mut host| host.write(1, 0, pattern(8192, 1)).expect("answered"));
+    assert_eq!(bench.join(host), Status::SUCCESS);
+}
+
+/// Goal: a host disappears while drives hold its buffers. The buffers are not given to anybody before the drives return
+/// them; then nothing of the host is left.
+#[test]
+fn dead_connection_waits_for_its_drives() {
+    let mut bench = Bench::new();
+    let before = bench.target.arena().usage();
+    bench.orders(true, None);
+    let host = bench.host(|mut host| {
+        for number in 0..4 {
+            let sqe = transfer(NvmOpcode::READ, 1, number * 256, 1 << 20);
+            host.io.submit(sqe, Data::Read(1 << 20), Vec::new());
+        }
+        host.io.send().expect("sent");
+        // A write that is answered after the reads were received: never, since the drive holds everything.
+        host.admin.read(host::identify(0, 1), 4096).expect("answered by the other queue");
+    });
+    bench.join(host);
+    bench.until(|bench| bench.net.sockets() == 0);
+    assert!(!bench.target.is_idle(), "the drives hold operations");
+    assert_ne!(bench.target.arena().usage(), before);
+    bench.orders(false, None);
+    bench.until(|bench| bench.target.is_idle());
+    assert_eq!(bench.target.arena().usage(), before);
+}
+
+/// Goal: a volume that is withdrawn takes nothing new, and is free only when the last command has come back, which ends
+/// well for the host.
+#[test]
+fn withdrawal_waits_for_commands_at_drives() {
+    let mut bench = Bench::new();
+    bench.orders(true, None);
+    let host = bench.host(|mut host| {
+        let first = host.write(1, 0, pattern(8192, 1)).expect("answered");
+        (first, host.write(1, 0, pattern(8192, 1)).expect("answered"))
+    });
+    bench.until(|bench| !bench.target.devices().is_quiet());
+    bench.target.withdraw(POOL, 1);
+    assert!(!bench.target.is_withdrawn(POOL, 1));
+    bench.orders(false, None);
+    bench.until(|bench| bench.target.is_withdrawn(POOL, 1));
+    assert_eq!(bench.join(host), (Status::SUCCESS, Status::INVALID_NAMESPACE.dnr()));
+}
+
+/// Goal: a host that is silent for longer than its keep alive timeout loses its connections; one that speaks keeps them.
+#[test]
+fn silent_host_is_dropped() {
+    let mut bench = Bench::new();
+    let (ready, is_ready) = std::sync::mpsc::channel();
+    let host = bench.host(move |mut host| {
+        ready.send(()).expect("the test waits");
+        host.io.finish_any()
+    });
+    bench.until(|_| is_ready.try_recv().is_ok());
+    bench.now = bench.now.after(Duration::from_secs(59));
+    bench.target.on_time(&mut bench.net, bench.now);
+    bench.turn();
+    assert_eq!(bench.net.sockets(), 2);
+    bench.now = bench.now.after(Duration::from_secs(3));
+    bench.target.on_time(&mut bench.net, bench.now);
+    bench.until(|bench| bench.net.sockets() == 0);
+    assert!(bench.join(host).is_err(), "the connection ended");
+    assert!(bench.target.sessions().is_empty());
+}
+
+/// Goal: more operations than the drive takes at once all complete, in a volume that spans many chunks.
+#[test]
+fn operations_wait_for_room_on_the_drive() {
+    let mut bench = Bench::new();
+    let host = bench.host(|mut host| {
+        let data = pattern(1 << 20, 4);
+        let write = |number: u64| transfer(NvmOpcode::WRITE, 1, number * 256 + 3, 1 << 20);
+        let slots: Vec<_> =
+            (0..16).map(|n| host.io.submit(write(n), Data::Write(1 << 20), data.clone())).collect();
+        slots.into_iter().all(|slot| host.io.finish(slot).expect("answered").status().is_success())
+            && (0..16).all(|n| host.read(1, n * 256 + 3, 1 << 20).expect("read") == data)
+    });
+    assert!(bench.join(host));
+    assert_eq!(bench.target.devices().geometry(DriveId(0)).map(|g| g.blocks), Some(Blocks(96 << 8)));
+}

@@ -6,6 +6,10 @@ use core::time::Duration;
 pub(crate) const DRIVES_MAX: usize = 64;
 const _: () = assert!(DRIVES_MAX <= nvme_subsystem::limits::SUBSYSTEMS_MAX);
 
+/// Memory of the arena that a drive may keep: a file drive has a buffer of zeroes of 128 KiB, and large buffers are two
+/// thirds of an arena.
+pub(crate) const ARENA_BYTES_PER_DRIVE: usize = 256 << 10;
+
 /// Changes that work on drives together: one for each pool of a large node. Others wait.
 pub(crate) const JOBS_MAX: usize = 64;
 

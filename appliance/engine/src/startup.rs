@@ -8,6 +8,7 @@
 use crate::config::EngineConfig;
 use crate::core::{Core, Facts, Parts};
 use crate::drives::{open_all, probe_all, wait};
+use crate::limits::ARENA_BYTES_PER_DRIVE;
 use crate::{Event, StartError};
 use dma::{Arena, ArenaConfig};
 use net::{Net, Waker};
@@ -29,8 +30,8 @@ pub(crate) struct Ready {
     pub(crate) discovery: Vec<SocketAddr>,
 }
 
-pub(crate) fn start(config: EngineConfig, waker: &Waker, started: Instant) -> Result<Ready, StartError> {
-    let mut events = config.events;
+pub(crate) fn start(mut config: EngineConfig, waker: &Waker, started: Instant) -> Result<Ready, StartError> {
+    let mut events = config.events.take();
     let mut notify = |kind: &str, object: String, text: String| {
         if let Some(sink) = &mut events {
             sink(Event { kind: kind.to_owned(), object, text });
@@ -39,7 +40,7 @@ pub(crate) fn start(config: EngineConfig, waker: &Waker, started: Instant) -> Re
     let system = |what| move |source: io::Error| StartError::System { what, source };
     let random = File::open("/dev/urandom").map_err(system("the source of random numbers"))?;
     let mut net = Net::new(waker.clone()).map_err(system("io_uring"))?;
-    let arena = arena(config.arena_bytes, config.hugepages)?;
+    let arena = arena(&config)?;
     if let Some(why) = arena.hugepages_refused() {
         notify("memory", "memory".to_owned(), format!("no huge pages, ordinary ones are used: {why}"));
     }
@@ -80,9 +81,10 @@ pub(crate) fn start(config: EngineConfig, waker: &Waker, started: Instant) -> Re
     Ok(Ready { core, net, portals, discovery })
 }
 
-fn arena(bytes: usize, hugepages: bool) -> Result<Arena, StartError> {
-    let bytes = bytes.max(ARENA_BYTES_MIN);
-    Arena::new(ArenaConfig { bytes, hugepages })
+/// At least what the target needs beside what drives keep for themselves: else the longest commands would wait for ever.
+fn arena(config: &EngineConfig) -> Result<Arena, StartError> {
+    let bytes = config.arena_bytes.max(ARENA_BYTES_MIN + config.drives.len() * ARENA_BYTES_PER_DRIVE);
+    Arena::new(ArenaConfig { bytes, hugepages: config.hugepages })
         .map_err(|error| StartError::Arena { bytes, detail: error.to_string() })
 }
 

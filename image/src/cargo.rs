@@ -36,6 +36,13 @@ pub fn build(options: &[&str], packages: &[&str], environment: &[(&str, String)]
     if !environment.is_empty() {
         command.env_remove("RUSTFLAGS");
     }
+    // `cargo run` tells a program about the package it came from; build scripts would take that for a change of theirs.
+    for (name, _) in std::env::vars_os() {
+        let text = name.to_string_lossy();
+        if ["CARGO_PKG_", "CARGO_MANIFEST_", "CARGO_BIN_"].iter().any(|prefix| text.starts_with(prefix)) {
+            command.env_remove(&name);
+        }
+    }
     let output = command
         .envs(environment.iter().map(|(name, value)| (name, value)))
         .current_dir(workspace())

@@ -5,7 +5,6 @@
 use crate::limits::{CALL_TIMEOUT, CHANGE_TIMEOUT};
 use crate::link::{Link, Peer};
 use crate::refusal::Refusal;
-use crate::wire;
 use control::{
     ControlError, CreatePool, CreateVolume, DeletePool, DeleteVolume, DriveStatus, EngineStatus, ErrorKind,
     PoolStatus, Reply, Request, ResizeVolume, SessionStatus, VolumeStatus,
@@ -56,14 +55,14 @@ fn other_answer() -> Refusal {
 }
 
 impl Engine1 {
-    async fn pool(&self, request: Request) -> Result<wire::Pool, Refusal> {
+    async fn pool(&self, request: Request) -> Result<PoolStatus, Refusal> {
         let Reply::Pools(pools) = self.service.call(request).await? else { return Err(other_answer()) };
-        pools.into_iter().next().map(wire::Pool).ok_or_else(other_answer)
+        pools.into_iter().next().ok_or_else(other_answer)
     }
 
-    async fn volume(&self, request: Request) -> Result<wire::Volume, Refusal> {
+    async fn volume(&self, request: Request) -> Result<VolumeStatus, Refusal> {
         let Reply::Volumes(volumes) = self.service.call(request).await? else { return Err(other_answer()) };
-        volumes.into_iter().next().map(wire::Volume).ok_or_else(other_answer)
+        volumes.into_iter().next().ok_or_else(other_answer)
     }
 
     async fn done(&self, request: Request) -> Result<(), Refusal> {
@@ -81,25 +80,25 @@ impl Engine1 {
         Ok(status)
     }
 
-    async fn list_drives(&self) -> Result<Vec<wire::Drive>, Refusal> {
+    async fn list_drives(&self) -> Result<Vec<DriveStatus>, Refusal> {
         let Reply::Drives(drives) = self.service.call(Request::ListDrives).await? else {
             return Err(other_answer());
         };
-        Ok(drives.into_iter().map(wire::Drive).collect())
+        Ok(drives)
     }
 
-    async fn list_pools(&self) -> Result<Vec<wire::Pool>, Refusal> {
+    async fn list_pools(&self) -> Result<Vec<PoolStatus>, Refusal> {
         let Reply::Pools(pools) = self.service.call(Request::ListPools).await? else {
             return Err(other_answer());
         };
-        Ok(pools.into_iter().map(wire::Pool).collect())
+        Ok(pools)
     }
 
-    async fn list_volumes(&self) -> Result<Vec<wire::Volume>, Refusal> {
+    async fn list_volumes(&self) -> Result<Vec<VolumeStatus>, Refusal> {
         let Reply::Volumes(volumes) = self.service.call(Request::ListVolumes).await? else {
             return Err(other_answer());
         };
-        Ok(volumes.into_iter().map(wire::Volume).collect())
+        Ok(volumes)
     }
 
     async fn list_sessions(&self) -> Result<Vec<SessionStatus>, Refusal> {
@@ -109,7 +108,7 @@ impl Engine1 {
         Ok(sessions)
     }
 
-    async fn create_pool(&self, create: CreatePool) -> Result<wire::Pool, Refusal> {
+    async fn create_pool(&self, create: CreatePool) -> Result<PoolStatus, Refusal> {
         self.pool(Request::CreatePool(create)).await
     }
 
@@ -117,11 +116,11 @@ impl Engine1 {
         self.done(Request::DeletePool(delete)).await
     }
 
-    async fn create_volume(&self, create: CreateVolume) -> Result<wire::Volume, Refusal> {
+    async fn create_volume(&self, create: CreateVolume) -> Result<VolumeStatus, Refusal> {
         self.volume(Request::CreateVolume(create)).await
     }
 
-    async fn resize_volume(&self, resize: ResizeVolume) -> Result<wire::Volume, Refusal> {
+    async fn resize_volume(&self, resize: ResizeVolume) -> Result<VolumeStatus, Refusal> {
         self.volume(Request::ResizeVolume(resize)).await
     }
 
@@ -162,8 +161,7 @@ impl EngineClient {
     /// # Errors
     /// As [`Self::status`].
     pub async fn drives(&self) -> Result<Vec<DriveStatus>, ControlError> {
-        let drives: Vec<wire::Drive> = self.link.call("ListDrives", &(), CALL_TIMEOUT).await?;
-        Ok(drives.into_iter().map(|w| w.0).collect())
+        self.link.call("ListDrives", &(), CALL_TIMEOUT).await
     }
 
     /// All pools.
@@ -171,8 +169,7 @@ impl EngineClient {
     /// # Errors
     /// As [`Self::status`].
     pub async fn pools(&self) -> Result<Vec<PoolStatus>, ControlError> {
-        let pools: Vec<wire::Pool> = self.link.call("ListPools", &(), CALL_TIMEOUT).await?;
-        Ok(pools.into_iter().map(|w| w.0).collect())
+        self.link.call("ListPools", &(), CALL_TIMEOUT).await
     }
 
     /// All volumes.
@@ -180,8 +177,7 @@ impl EngineClient {
     /// # Errors
     /// As [`Self::status`].
     pub async fn volumes(&self) -> Result<Vec<VolumeStatus>, ControlError> {
-        let volumes: Vec<wire::Volume> = self.link.call("ListVolumes", &(), CALL_TIMEOUT).await?;
-        Ok(volumes.into_iter().map(|w| w.0).collect())
+        self.link.call("ListVolumes", &(), CALL_TIMEOUT).await
     }
 
     /// All connected controllers.
@@ -197,8 +193,7 @@ impl EngineClient {
     /// # Errors
     /// As [`Self::status`]. After `Unavailable` the change may or may not have happened: repeat it with the same UUID.
     pub async fn create_pool(&self, create: CreatePool) -> Result<PoolStatus, ControlError> {
-        let made: wire::Pool = self.link.call("CreatePool", &(create,), CHANGE_TIMEOUT).await?;
-        Ok(made.0)
+        self.link.call("CreatePool", &(create,), CHANGE_TIMEOUT).await
     }
 
     /// Removes an empty pool.
@@ -214,8 +209,7 @@ impl EngineClient {
     /// # Errors
     /// As [`Self::create_pool`].
     pub async fn create_volume(&self, create: CreateVolume) -> Result<VolumeStatus, ControlError> {
-        let made: wire::Volume = self.link.call("CreateVolume", &(create,), CHANGE_TIMEOUT).await?;
-        Ok(made.0)
+        self.link.call("CreateVolume", &(create,), CHANGE_TIMEOUT).await
     }
 
     /// Grows a volume.
@@ -223,8 +217,7 @@ impl EngineClient {
     /// # Errors
     /// As [`Self::create_pool`].
     pub async fn resize_volume(&self, resize: ResizeVolume) -> Result<VolumeStatus, ControlError> {
-        let made: wire::Volume = self.link.call("ResizeVolume", &(resize,), CHANGE_TIMEOUT).await?;
-        Ok(made.0)
+        self.link.call("ResizeVolume", &(resize,), CHANGE_TIMEOUT).await
     }
 
     /// Removes a volume.

@@ -27,7 +27,6 @@ mod refusal;
 mod socket;
 #[cfg(test)]
 mod tests;
-mod wire;
 
 pub use engine::{Answer, ENGINE_PATH, EngineClient, EngineService, publish_engine};
 pub use init::{BootPhase, INIT_PATH, InitClient, InitService, Interface, ServiceStatus, publish_init};

@@ -6,7 +6,7 @@ use zbus::Type;
 
 /// The class of an error; decides the gRPC code and the exit code of the command line.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, Type)]
-#[repr(u8)]
+#[zbus(signature = "s")]
 pub enum ErrorKind {
     /// The request can never work as it is: change the named field.
     InvalidArgument,

@@ -8,6 +8,9 @@
 //! - A change either happened completely and durably when its answer arrives, or the answer is an error and nothing
 //!   changed. A repeated creation with the same UUID and the same parameters returns the existing object.
 //!
+//! - Enumerations travel by name (D-Bus signature `s`): people with a D-Bus tool can read them, and a new variant between two
+//!   old ones changes nothing.
+//!
 //! Not here: transport, authentication, who may do what.
 #![forbid(unsafe_code)]
 

@@ -27,7 +27,7 @@ pub struct EngineStatus {
 
 /// What a drive is to Ironbay.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, Type)]
-#[repr(u8)]
+#[zbus(signature = "s")]
 pub enum DriveState {
     /// Nothing on it: may join a pool.
     Blank,
@@ -66,7 +66,7 @@ pub struct DriveStatus {
 
 /// How a pool is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, Type)]
-#[repr(u8)]
+#[zbus(signature = "s")]
 pub enum PoolState {
     /// All drives present.
     Online,
@@ -101,7 +101,7 @@ pub struct PoolStatus {
 
 /// How a volume is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, Type)]
-#[repr(u8)]
+#[zbus(signature = "s")]
 pub enum VolumeState {
     /// Served.
     Online,

@@ -103,12 +103,7 @@ impl Pool {
         if !self.record.volumes.is_empty() {
             let names: Vec<&str> = self.record.volumes.iter().map(|v| v.name.as_str()).take(3).collect();
             let more = if self.record.volumes.len() > names.len() { ", …" } else { "" };
-            let message = format!(
-                "pool \"{}\" has {} volumes ({}{more})",
-                self.name(),
-                self.record.volumes.len(),
-                names.join(", ")
-            );
+            let message = format!("pool \"{}\" still has volumes ({}{more})", self.name(), names.join(", "));
             return Err(ControlError::new(ErrorKind::FailedPrecondition, message)
                 .object(self.object())
                 .remedy("delete its volumes first"));

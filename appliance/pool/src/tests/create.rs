@@ -183,7 +183,7 @@ fn pool_with_volumes_is_not_deleted() {
         let job = job(pool.begin_create_volume(&volume(number, 1)));
         bench.run(&mut pool, job).expect("no cut").expect("no fault");
     }
-    expect![[r#"FailedPrecondition | pool "tank" has 5 volumes (v1, v2, v3, …) | pool/tank |  | delete its volumes first"#]].assert_eq(&shown(pool.begin_delete_pool()));
+    expect![[r#"FailedPrecondition | pool "tank" still has volumes (v1, v2, v3, …) | pool/tank |  | delete its volumes first"#]].assert_eq(&shown(pool.begin_delete_pool()));
 }
 
 /// Goal: a creation that fails before any record was written is known not to have happened.

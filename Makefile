@@ -37,7 +37,7 @@ console: setup ## the serial console scenario
 	cargo run --release --locked -p hwtests -- run console
 
 test: setup check unit ## everything: checks, tests, the image built twice, the scenarios
-	cargo run --release --locked -p hwtests -- run reproducible first_light console --seed $(SEED)
+	cargo run --release --locked -p hwtests -- run --seed $(SEED)
 
 clean: ## remove what was built
 	cargo clean

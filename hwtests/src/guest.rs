@@ -3,6 +3,7 @@
 //! The packages are resolved and fetched by apt for an empty machine. From them we take the wanted programs and the
 //! libraries that these name; everything else stays out, because the host boots anew for every scenario.
 
+use crate::host::HOST_NQN;
 use crate::parts;
 use anyhow::{Context, Result, ensure};
 use image::cpio::{Node, Tree};
@@ -57,8 +58,8 @@ pub fn initramfs(kernel: &Kernel, cache: &Path) -> Result<PathBuf> {
 /// Package files carry their version in their name.
 fn key(kernel: &Kernel, packages: &[PathBuf]) -> String {
     let names = packages.iter().filter_map(|p| p.file_name()).map(|n| n.to_string_lossy());
-    let inputs =
-        [kernel.release.as_str(), &format!("{PROGRAMS:?}{MODULES:?}{FILES:?}"), INIT].map(str::to_owned);
+    let inputs = [kernel.release.as_str(), &format!("{PROGRAMS:?}{MODULES:?}{FILES:?}{HOST_NQN}"), INIT]
+        .map(str::to_owned);
     hash::of_bytes(names.map(String::from).chain(inputs).collect::<Vec<_>>().join("\n").as_bytes())
 }
 
@@ -81,6 +82,9 @@ fn tree(kernel: &Kernel, packages: &[PathBuf]) -> Result<Tree> {
         let content = resolve(&files, path).with_context(|| format!("no package holds {path}"))?;
         tree.file(*path, content);
     }
+    // Kernel and programs insist that NQN and identifier of a host belong together.
+    tree.file("etc/nvme/hostnqn", format!("{HOST_NQN}\n"));
+    tree.file("etc/nvme/hostid", format!("{}\n", HOST_NQN.rsplit(':').next().unwrap_or_default()));
     let closure = kernel.modules.closure(MODULES)?;
     // Decompressed: busybox hands the file to the kernel as it is, and the whole archive is compressed anyway.
     for module in &closure {

@@ -5,7 +5,7 @@
 //! wrote before, during and after), names and identities survive (NQN, UUID, terraform's plan is empty), a drive
 //! that nobody named is never written.
 
-use crate::host::{HOST_NQN, Host};
+use crate::host::Host;
 use crate::lab::{Lab, LabSpec};
 use crate::limits::{HOST_COMMAND, HOST_WORK, LOOK_AGAIN};
 use crate::manage::{Operator, Sizes, Volume};
@@ -127,15 +127,14 @@ impl FirstLight {
         let uuids: Vec<(String, u64)> = self.volumes.iter().map(|v| (v.uuid.clone(), v.size_bytes)).collect();
         let (steps, host) = parts(&mut self.lab)?;
         steps.step("the host discovers", || {
-            let text =
-                host.ok(&format!("nvme discover -t tcp -a {NODE} -s 8009 -q {HOST_NQN}"), HOST_COMMAND)?;
+            let text = host.ok(&format!("nvme discover -t tcp -a {NODE} -s 8009"), HOST_COMMAND)?;
             ensure!(text.contains(&nqn), "discovery does not name {nqn}:\n{text}");
             Ok(((), nqn.clone()))
         })?;
         steps.step("the host connects", || {
             host.ok(
                 &format!(
-                    "nvme connect -t tcp -a {NODE} -s 4420 -n {nqn} -q {HOST_NQN} \
+                    "nvme connect -t tcp -a {NODE} -s 4420 -n {nqn} \
                      --reconnect-delay=1 --ctrl-loss-tmo=600 --keep-alive-tmo=5"
                 ),
                 HOST_COMMAND,

@@ -7,7 +7,8 @@ use std::net::SocketAddr;
 /// Something that happened without being asked for.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Event {
-    /// A short word for machines: `drive-failed`, `pool-imported`, `host-connected`, `host-disconnected`.
+    /// A short word for machines: `memory`, `drive-failed`, `pool-imported`, `pool-offline`, `pool-created`, `pool-deleted`,
+    /// `volume-created`, `volume-grown`, `volume-deleted`, `host-connected`, `host-disconnected`.
     pub kind: String,
     /// The object, as in errors: `drive/S0`, `pool/tank`.
     pub object: String,

@@ -196,9 +196,8 @@ impl Core {
                 Kind::CreatePool(new) => self.finish_create_pool(*new, job),
                 Kind::DeletePool => self.finish_delete_pool(pool, job),
                 Kind::Settle => self.finish_settle(pool, job),
-                Kind::CreateVolume { volume, .. } | Kind::ResizeVolume { volume } => {
-                    self.finish_volume(pool, volume, job)
-                }
+                Kind::CreateVolume { volume, .. } => self.finish_volume(pool, volume, job, "created"),
+                Kind::ResizeVolume { volume } => self.finish_volume(pool, volume, job, "grown"),
                 Kind::DeleteVolume { volume, name, .. } => {
                     self.finish_delete_volume(pool, (volume, name), job)
                 }
@@ -246,7 +245,14 @@ impl Core {
         Ok(Reply::Done)
     }
 
-    fn finish_volume(&mut self, pool: Uuid, volume: Uuid, job: Job) -> Result<Reply, ControlError> {
+    /// `what` was done to the volume: "created".
+    fn finish_volume(
+        &mut self,
+        pool: Uuid,
+        volume: Uuid,
+        job: Job,
+        what: &str,
+    ) -> Result<Reply, ControlError> {
         let changed = self.target.pool_mut(pool).expect("a pool stays while its job works");
         changed.finish(job).map_err(ControlError::from)?;
         let name = changed.volume(volume).map(|volume| volume.name.to_string()).unwrap_or_default();

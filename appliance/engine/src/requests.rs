@@ -257,11 +257,7 @@ impl Core {
         changed.finish(job).map_err(ControlError::from)?;
         let name = changed.volume(volume).map(|volume| volume.name.to_string()).unwrap_or_default();
         self.target.publish(pool, volume);
-        self.notify(
-            "volume-changed",
-            format!("volume/{name}"),
-            format!("volume {name} was created or grown"),
-        );
+        self.notify(&format!("volume-{what}"), format!("volume/{name}"), format!("volume {name} was {what}"));
         Ok(self.volume_reply(volume))
     }
 

@@ -48,7 +48,9 @@ pub fn run(parts: &Parts, seed: u64) -> Result<()> {
     let console = node.machine.as_ref().context("the node is off")?.console()?;
     steps.step("the console tells what is missing, with the remedy", || {
         let position = console.position();
-        console.send("\rdrives\r")?;
+        console.send("\r")?;
+        let position = console.wait(position, "ironbay> ", CONSOLE_ANSWER)?;
+        console.send("drives\r")?;
         console.wait(position, "no drive; ", CONSOLE_ANSWER)?;
         Ok(((), String::new()))
     })?;

@@ -38,7 +38,7 @@ pub fn run(parts: &Parts, seed: u64) -> Result<()> {
         console.wait(0, "press Enter", CONSOLE_ANSWER)?;
         let position = console.position();
         console.send("\r")?;
-        console.wait(position, "help", CONSOLE_ANSWER)?;
+        console.wait(position, "ironbay> ", CONSOLE_ANSWER)?;
         Ok(((), String::new()))
     })?;
     for (input, expected) in pages() {

@@ -29,8 +29,8 @@ pub const POOL_DRIVES: [&str; 2] = ["LAB01", "LAB02"];
 /// The drive that nobody names.
 pub const UNTOUCHED_DRIVE: &str = "LAB03";
 
-/// The power fails at a moment between the start of fio and this long after it; fio needs about half of it, so some cuts
-/// hit writing, some verifying, some an idle node.
+/// The power fails at a moment between the start of fio and this long after it. fio needs about 10 s on a quiet machine: most
+/// cuts hit it writing or verifying, some an idle node.
 const CUT_WITHIN_MS: u64 = 16_000;
 
 /// What was measured on the way, for the demo's table.
@@ -313,7 +313,7 @@ fn parts(lab: &mut Lab) -> Result<(&crate::steps::Steps, &mut Host)> {
 /// Every block is written once at a random place, then all are read and their checksums compared.
 fn fio_verify(target: &str) -> String {
     format!(
-        "fio --name=verify --filename={target} --size=48m --rw=randwrite --bs=4k-64k --ioengine=libaio --direct=1 --iodepth=8 \
+        "fio --name=verify --filename={target} --size=112m --rw=randwrite --bs=4k-12k --ioengine=libaio --direct=1 --iodepth=8 \
          --verify=crc32c --verify_fatal=1 --randseed=77 --minimal"
     )
 }

@@ -40,6 +40,14 @@ impl Tied {
         }
     }
 
+    /// Whether it ended by a fault of its own: an assertion or a bad address.
+    pub fn has_crashed(&mut self) -> bool {
+        use std::os::unix::process::ExitStatusExt;
+        let status = self.child.try_wait().ok().flatten();
+        let signal = status.and_then(|status| status.signal());
+        signal.is_some_and(|signal| [libc::SIGABRT, libc::SIGSEGV, libc::SIGBUS].contains(&signal))
+    }
+
     /// SIGKILL, and gone when this returns: for a machine, the power cable pulled.
     pub fn kill(&mut self) {
         // Both fail only when the process is already gone.

@@ -57,8 +57,8 @@ impl Host {
             let mut host = Self { machine: spec.power_on(network, dir)?, commands: 0 };
             match host.wait_ready() {
                 Ok(()) => return Ok(host),
-                Err(error) if tries < BOOT_TRIES && has_panicked(&host.machine) => {
-                    eprintln!("lab: the host's kernel panicked early, once more: {error:#}");
+                Err(error) if tries < BOOT_TRIES && host.machine.is_unlucky() => {
+                    eprintln!("lab: the host's boot fell to the emulation, once more: {error:#}");
                 }
                 Err(error) => return Err(error),
             }
@@ -159,11 +159,6 @@ impl Answer {
         }
         bail!("on the Linux host, `{what}` failed with exit code {}:\n{}", self.code, self.text.trim())
     }
-}
-
-/// Whether the kernel of a machine has panicked.
-pub fn has_panicked(machine: &Machine) -> bool {
-    machine.console.as_ref().is_some_and(|console| console.since(0).contains("Kernel panic"))
 }
 
 const ALPHABET: &[u8; 64] = b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/";

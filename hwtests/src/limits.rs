@@ -42,5 +42,6 @@ pub const CONSOLE_BYTES_MAX: usize = 8 << 20;
 /// Console lines in the message of a failed wait.
 pub const LAST_LINES: usize = 30;
 
-/// A kernel under emulation panics now and then before it starts init (timer set-up); such a boot is repeated.
+/// A kernel under emulation panics now and then before it starts init (timer set-up), or QEMU itself crashes; such a boot is
+/// repeated, and the lab says so.
 pub const BOOT_TRIES: u32 = 2;

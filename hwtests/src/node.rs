@@ -1,7 +1,6 @@
 //! The storage node: an emulated server that boots the kit from the network.
 
 use crate::child::run;
-use crate::host::has_panicked;
 use crate::limits::{BOOT_TRIES, CLIENT, CONSOLE_ANSWER, LOOK_AGAIN, NODE_READY};
 use crate::network::{NODE, NODE_MAC, Network};
 use crate::parts::Parts;
@@ -42,7 +41,7 @@ impl Node {
     pub fn new(parts: &Parts, dir: &Path, drives: Vec<NvmeDrive>, nic: NicModel) -> Self {
         let spec = MachineSpec {
             name: "node".to_owned(),
-            cpus: 2,
+            cpus: 1,
             memory_mib: 1024,
             nic: Nic { model: nic, mac: NODE_MAC.to_owned() },
             boot: Boot::Network,
@@ -69,8 +68,10 @@ impl Node {
             let powered_on = self.power_on(network)?;
             match self.wait_api(network) {
                 Ok(()) => return Ok(powered_on.elapsed()),
-                Err(error) if tries < BOOT_TRIES && self.machine.as_ref().is_some_and(has_panicked) => {
-                    eprintln!("lab: the node's kernel panicked early, once more: {error:#}");
+                Err(error)
+                    if tries < BOOT_TRIES && self.machine.as_mut().is_some_and(Machine::is_unlucky) =>
+                {
+                    eprintln!("lab: the node's boot fell to the emulation, once more: {error:#}");
                     self.cut_power();
                 }
                 Err(error) => return Err(error),
@@ -92,7 +93,7 @@ impl Node {
             if let Err(error) = machine.alive() {
                 bail!("the node went off while booting ({error:#}); {}", said(machine));
             }
-            if has_panicked(machine) {
+            if machine.has_panicked() {
                 bail!("the node's kernel panicked; {}", said(machine));
             }
             if Instant::now() > until {

@@ -21,9 +21,10 @@ enum Next {
 }
 
 impl Target {
-    /// Uses what has arrived, and asks for more.
+    /// Uses what has arrived, and asks for more. What arrives after the subsystems have forgotten the host stays where it
+    /// is: there is nobody to say what its data is for, so no buffer for it either.
     pub(crate) fn pump(&mut self, place: usize, connection: &mut Connection, net: &mut Net, now: Tick) {
-        while connection.life == Life::Open && connection.blocked.is_none() {
+        while connection.life == Life::Open && connection.id.is_some() && connection.blocked.is_none() {
             if connection.input.is_receiving() || self.is_stopping {
                 break;
             }

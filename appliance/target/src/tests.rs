@@ -11,7 +11,7 @@ use core::time::Duration;
 use dma::{Arena, ArenaConfig, DmaBuf};
 use host::{Host, pattern, transfer};
 use net::{Net, Waker};
-use nvme_spec::{NvmOpcode, Status};
+use nvme_spec::{AdminOpcode, FabricsType, NvmOpcode, Sqe, Status};
 use nvme_subsystem::TargetConfig;
 use nvme_tcp::Digests;
 use nvme_tcp::host::Data;
@@ -242,6 +242,45 @@ fn withdrawal_waits_for_commands_at_drives() {
     bench.orders(false, None);
     bench.until(|bench| bench.target.is_withdrawn(POOL, 1));
     assert_eq!(bench.join(host), (Status::SUCCESS, Status::INVALID_NAMESPACE.dnr()));
+}
+
+/// Goal: a host that takes nothing disconnects its queue and goes on sending. What it sends behind the Disconnect belongs to
+/// nobody: it is not looked at, and does no harm.
+#[test]
+fn data_behind_a_disconnect_is_left_alone() {
+    let mut bench = Bench::new();
+    let (sent, is_sent) = std::sync::mpsc::channel();
+    let (go_on, may_go_on) = std::sync::mpsc::channel::<()>();
+    let host = bench.host(move |mut host| {
+        let step = |host: &mut Host| {
+            host.io.send().expect("sent");
+            sent.send(()).expect("the test waits");
+            may_go_on.recv().expect("the test goes on");
+        };
+        for _ in 0..24 {
+            host.io.submit(transfer(NvmOpcode::READ, 1, 0, 1 << 20), Data::Read(1 << 20), Vec::new());
+        }
+        step(&mut host);
+        let disconnect = Sqe::new(AdminOpcode::FABRICS.0, u32::from(FabricsType::DISCONNECT.0));
+        host.io.submit(disconnect, Data::None, Vec::new());
+        step(&mut host);
+        host.io.submit(transfer(NvmOpcode::WRITE, 1, 0, 8192), Data::Write(8192), pattern(8192, 1));
+        step(&mut host);
+        while host.io.turn().is_ok() {}
+    });
+    bench.until(|_| is_sent.try_recv().is_ok());
+    // The socket takes some of the data, and then no more.
+    (0..100).for_each(|_| bench.turn());
+    go_on.send(()).expect("the host waits");
+    bench.until(|bench| bench.target.sessions().first().is_some_and(|session| session.io_queues == 0));
+    assert_eq!((bench.net.sockets(), is_sent.recv()), (2, Ok(())));
+    go_on.send(()).expect("the host waits");
+    bench.until(|_| is_sent.try_recv().is_ok());
+    (0..100).for_each(|_| bench.turn());
+    go_on.send(()).expect("the host waits");
+    bench.join(host);
+    bench.until(|bench| bench.net.sockets() == 0);
+    assert!(bench.target.is_idle());
 }
 
 /// Goal: a host that is silent for longer than its keep alive timeout loses its connections; one that speaks keeps them.

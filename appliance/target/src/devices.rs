@@ -1,7 +1,9 @@
 //! The drives of a core: operations that find their drive full wait here; completions come out one by one.
 //!
 //! Invariants
-//! - Operations reach a drive in the order in which they were submitted.
+//! - Reads, writes and flushes reach a drive in the order in which they were submitted. Write Zeroes wait by themselves:
+//!   a drive takes few at a time, and a host that clears a volume must not hold up the reads of all others. (Nobody relies
+//!   on an order: operations that are in flight together may end in any.)
 //! - `in_flight` counts what completes later, waiting ones included; so a drive with none is quiet.
 
 use crate::limits::COMPLETIONS_PER_ROUND_MAX;
@@ -17,6 +19,7 @@ pub type BoxedDevice = Box<dyn Device<Buf = DmaBuf>>;
 struct Entry {
     device: BoxedDevice,
     waiting: VecDeque<(Tag, Op<DmaBuf>)>,
+    waiting_zeroes: VecDeque<(Tag, Op<DmaBuf>)>,
     in_flight: usize,
     errors: u64,
     must_kick: bool,
@@ -52,6 +55,7 @@ impl Devices {
         let entry = Entry {
             device,
             waiting: VecDeque::new(),
+            waiting_zeroes: VecDeque::new(),
             in_flight: 0,
             errors: 0,
             must_kick: false,
@@ -92,10 +96,11 @@ impl Devices {
             self.entries.get_mut(id.0 as usize).and_then(Option::as_mut).expect("a drive of this core");
         entry.in_flight += 1;
         entry.must_kick = true;
-        if !entry.waiting.is_empty() {
-            entry.waiting.push_back((tag, op));
-        } else if let Err(op) = entry.device.submit(tag, op) {
-            entry.waiting.push_back((tag, op));
+        let Entry { device, waiting, waiting_zeroes, .. } = entry;
+        let queue = if matches!(op, Op::WriteZeroes { .. }) { waiting_zeroes } else { waiting };
+        queue.push_back((tag, op));
+        if queue.len() == 1 {
+            submit_waiting(device, queue, 1);
         }
     }
 
@@ -123,13 +128,12 @@ impl Devices {
     /// Hands everything to the drives that have news, and waiting operations as far as there is room.
     pub fn kick(&mut self) {
         for entry in self.entries.iter_mut().flatten() {
-            while let Some((tag, op)) = entry.waiting.pop_front() {
-                if let Err(op) = entry.device.submit(tag, op) {
-                    entry.waiting.push_front((tag, op));
-                    break;
-                }
-                entry.must_kick = true;
-            }
+            let Entry { device, waiting, waiting_zeroes, .. } = entry;
+            // One first, so that a drive that is never idle gets to them, too.
+            let mut count = submit_waiting(device, waiting_zeroes, 1);
+            count += submit_waiting(device, waiting, usize::MAX);
+            count += submit_waiting(device, waiting_zeroes, usize::MAX);
+            entry.must_kick |= count > 0;
             if core::mem::take(&mut entry.must_kick) {
                 entry.device.kick();
             }
@@ -180,6 +184,25 @@ impl Devices {
     }
 }
 
+/// Hands waiting operations to their drive, at most so many, until it has no room; says how many it took.
+fn submit_waiting(
+    device: &mut BoxedDevice,
+    waiting: &mut VecDeque<(Tag, Op<DmaBuf>)>,
+    count_max: usize,
+) -> usize {
+    let mut count = 0;
+    while count < count_max
+        && let Some((tag, op)) = waiting.pop_front()
+    {
+        if let Err(op) = device.submit(tag, op) {
+            waiting.push_front((tag, op));
+            break;
+        }
+        count += 1;
+    }
+    count
+}
+
 impl Entry {
     fn poll(&mut self) -> Option<Completion<DmaBuf>> {
         if self.in_flight == 0 || self.taken_this_round >= COMPLETIONS_PER_ROUND_MAX {
@@ -193,5 +216,59 @@ impl Entry {
             self.errors += 1;
         }
         Some(completion)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use block::{BlockDevice, Blocks, Bytes, Lba};
+    use reactor::RamDevice;
+
+    /// A drive that clears blocks one operation at a time, and never ends the one that it has.
+    struct SlowZeroes {
+        ram: RamDevice,
+        has_zeroes: bool,
+    }
+
+    impl BlockDevice for SlowZeroes {
+        type Buf = DmaBuf;
+
+        fn geometry(&self) -> Geometry {
+            self.ram.geometry()
+        }
+        fn submit(&mut self, tag: Tag, op: Op<DmaBuf>) -> Result<(), Op<DmaBuf>> {
+            if !matches!(op, Op::WriteZeroes { .. }) {
+                return self.ram.submit(tag, op);
+            }
+            if core::mem::replace(&mut self.has_zeroes, true) { Err(op) } else { Ok(()) }
+        }
+        fn kick(&mut self) {}
+        fn poll(&mut self) -> Option<Completion<DmaBuf>> {
+            self.ram.poll()
+        }
+    }
+
+    impl Device for SlowZeroes {
+        fn prepare_sleep(&mut self) -> Sleep {
+            Sleep::Poll
+        }
+    }
+
+    /// Goal: whoever clears much more than a drive can clear at once does not hold up the operations of others.
+    #[test]
+    fn write_zeroes_hold_up_nobody_else() {
+        let mut devices = Devices::default();
+        let ram = RamDevice::new(Bytes(1 << 20));
+        devices.add(DriveId(0), Box::new(SlowZeroes { ram, has_zeroes: false }));
+        for number in 0..100 {
+            let op = Op::WriteZeroes { lba: Lba(number), blocks: Blocks(1), fua: false };
+            devices.submit(DriveId(0), Tag(number), op);
+        }
+        devices.submit(DriveId(0), Tag(1000), Op::Flush);
+        devices.kick();
+        let (_, completion) = devices.poll().expect("the flush does not wait");
+        assert_eq!((completion.tag, completion.result), (Tag(1000), Ok(())));
+        assert!(devices.poll().is_none() && !devices.is_quiet());
     }
 }

@@ -71,6 +71,8 @@ pub(crate) struct Command {
     pub(crate) failure: Option<Failure>,
     /// Data of a completion that waits for memory.
     pub(crate) page: Vec<u8>,
+    /// Looks at the clock while its data was missing and others waited for memory.
+    pub(crate) idle_looks: u32,
 }
 
 impl Command {
@@ -82,6 +84,7 @@ impl Command {
         self.len = 0;
         self.failure = None;
         self.page = Vec::new();
+        self.idle_looks = 0;
     }
 
     /// Bytes between the last boundary of the volume and the start of the data.

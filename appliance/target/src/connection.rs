@@ -7,7 +7,7 @@
 //! A connection that is gone stays in its place until its commands have come back from the drives.
 
 use crate::command::{Command, State};
-use crate::limits::{COMMAND_HEADER_BYTES_MAX, COMMAND_PIECES_MAX, STAGING_BYTES};
+use crate::limits::{COMMAND_HEADER_BYTES_MAX, COMMAND_PIECES_MAX, IDLE_MEMORY_LOOKS_MAX, STAGING_BYTES};
 use block::Tick;
 use core::ops::Range;
 use net::{Outgoing, SocketId};
@@ -50,6 +50,8 @@ pub(crate) struct Placed {
 #[derive(Debug, Default)]
 pub(crate) struct Output {
     pub(crate) is_sending: bool,
+    /// Looks at the clock while that send was in flight and others waited for memory.
+    pub(crate) idle_looks: u32,
     /// Slots whose last PDU is in the send in flight.
     pub(crate) releases: Vec<Slot>,
     /// It is in the list of connections that have something to send.
@@ -112,6 +114,18 @@ impl Connection {
             | State::AtDevices(..)
             | State::Answered => None,
         }
+    }
+
+    /// The clock was looked at while others wait for memory; says whether this host has kept some for too long: by not
+    /// sending the data that it was asked for, or by not taking the data that it asked for.
+    pub(crate) fn keeps_memory_idle(&mut self) -> bool {
+        self.output.idle_looks += u32::from(self.output.is_sending);
+        let mut looks = self.output.idle_looks;
+        for command in &mut self.commands {
+            command.idle_looks += u32::from(matches!(command.state, State::AwaitData(_)));
+            looks = looks.max(command.idle_looks);
+        }
+        looks > IDLE_MEMORY_LOOKS_MAX
     }
 
     pub(crate) fn command(&mut self, slot: Slot) -> &mut Command {

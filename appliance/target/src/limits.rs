@@ -49,6 +49,10 @@ pub const RESERVE_BUFFERS: usize = 4;
 /// The smallest arena: room for a few of the longest commands beside the reserve and what drives keep.
 pub const ARENA_BYTES_MIN: usize = 8 << 20;
 
+/// Looks at the clock ([`TIMER_PERIOD`]), made while others wait for memory, after which a connection is closed that keeps
+/// some and does nothing with it: 15 seconds. Those that wait still get theirs before their hosts give up (Linux: 30 s).
+pub const IDLE_MEMORY_LOOKS_MAX: u32 = 150;
+
 /// Looks at the clock ([`TIMER_PERIOD`]) after which a connection that is to end is closed although its host does not
 /// take what is queued: two seconds. A host that is gone would keep it for minutes.
 pub const ENDING_LOOKS_MAX: u32 = 20;

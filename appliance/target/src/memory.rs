@@ -8,6 +8,9 @@
 //! - The last [`RESERVE_BUFFERS`] large buffers are for data in capsules. Such a command needs nothing more from its host:
 //!   it goes to the drives and gives its buffer back. So a blocked connection always gets on, although everything else
 //!   may be held by commands that wait for data behind it.
+//! - Memory that a host does not use comes back: while others wait, a connection that neither sends the data it was asked
+//!   for nor takes what it asked for is closed after a while ([`Connection::keeps_memory_idle`]). Keep alive is no help
+//!   there: such a host is alive.
 //! - Whoever waits longest is served first; nobody overtakes, so large commands are not starved by small ones.
 
 use crate::Target;

@@ -56,6 +56,7 @@ impl Target {
         outgoing.clear();
         self.spare_sends.push(outgoing);
         connection.output.is_sending = false;
+        connection.output.idle_looks = 0;
         while let Some(slot) = connection.output.releases.pop() {
             connection.command(slot).reset();
             connection.tcp.release(slot);

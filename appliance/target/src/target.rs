@@ -168,11 +168,13 @@ impl Target {
         }
         self.next_timer = now.after(TIMER_PERIOD);
         net.rearm();
+        let is_memory_short = !self.blocked.is_empty() || !self.waiting.is_empty();
         for place in 0..self.connections.len() {
             let Some(mut connection) = self.take(place) else { continue };
             let is_alive = matches!(connection.life, Life::Open | Life::Terminating);
             connection.ending_looks += u32::from(connection.is_ending);
-            let is_over = connection.ending_looks > ENDING_LOOKS_MAX;
+            let is_over = connection.ending_looks > ENDING_LOOKS_MAX
+                || (is_alive && is_memory_short && connection.keeps_memory_idle());
             if is_alive && (is_over || connection.tcp.on_deadline(now).is_err()) {
                 self.close(&mut connection, net);
             }

@@ -3,7 +3,7 @@
 
 pub(crate) mod host;
 
-use crate::{Devices, JOB_TAG, Target};
+use crate::{Devices, JOB_TAG, Target, limits};
 use block::{BlockDevice, Blocks, Bytes, Completion, Geometry, MediaError, Op, Tag, Tick};
 use control::{CreatePool, CreateVolume};
 use core::cell::RefCell;
@@ -281,6 +281,39 @@ fn data_behind_a_disconnect_is_left_alone() {
     bench.join(host);
     bench.until(|bench| bench.net.sockets() == 0);
     assert!(bench.target.is_idle());
+}
+
+/// Goal: a host that makes us keep memory for data which it never sends loses its connection when others need that memory;
+/// they get what they asked for.
+#[test]
+fn memory_comes_back_from_who_does_not_use_it() {
+    let mut bench = Bench::new();
+    let (go_on, may_go_on) = std::sync::mpsc::channel::<()>();
+    let victim = bench.host(move |mut host| {
+        may_go_on.recv().expect("the test goes on");
+        host.read(1, 0, 1 << 20).is_ok()
+    });
+    bench.until(|bench| bench.target.sessions().iter().any(|session| session.io_queues == 1));
+    let (release, is_released) = std::sync::mpsc::channel::<()>();
+    let hoarder = bench.host(move |mut host| {
+        for number in 0..24 {
+            let write = transfer(NvmOpcode::WRITE, 1, number * 256, 1 << 20);
+            host.io.submit(write, Data::Write(1 << 20), pattern(1 << 20, number));
+        }
+        host.io.send().expect("sent");
+        is_released.recv().expect("the test goes on");
+    });
+    bench.until(|bench| bench.target.counters().memory_waits > 0);
+    go_on.send(()).expect("the host waits");
+    for _ in 0..=limits::IDLE_MEMORY_LOOKS_MAX {
+        assert!(!victim.is_finished(), "nobody has memory for it");
+        bench.now = bench.now.after(limits::TIMER_PERIOD);
+        bench.target.on_time(&mut bench.net, bench.now);
+        bench.turn();
+    }
+    assert!(bench.join(victim));
+    release.send(()).expect("the host waits");
+    bench.join(hoarder);
 }
 
 /// Goal: a host that is silent for longer than its keep alive timeout loses its connections; one that speaks keeps them.

@@ -9,7 +9,8 @@
 //! Invariants
 //! - The buffer of an operation stays in its place in `in_flight` until the kernel's completion was seen.
 //! - Direct IO where the file system can (the page cache would hold every block twice), else through the page cache.
-//! - One process per file: a lock keeps a second engine away from the same pool.
+//! - One user per drive: a lock keeps a second engine away from a file, exclusive opening (`O_EXCL`) also file systems,
+//!   swap and RAID away from a block device, whichever of its names is used.
 //!
 //! A file is always volatile: completed writes are in the kernel's or the drive's cache until a flush. A 4 KiB block is
 //! taken to be atomic, as the page cache and current drives make it.
@@ -41,16 +42,22 @@ pub struct FileConfig {
 /// Why a file is no drive.
 #[derive(Debug, thiserror::Error)]
 pub enum FileError {
+    /// There is no such file, and it is not to be created.
+    #[error("there is no {path}; check the path, or let the drive be made with size=: file:PATH,size=1GiB", path = path.display())]
+    Missing {
+        /// As configured.
+        path: PathBuf,
+    },
     /// It cannot be opened or created.
-    #[error("cannot open {path}: {source}", path = path.display())]
+    #[error("cannot open {path}: {source}; check path and permissions", path = path.display())]
     Open {
         /// As configured.
         path: PathBuf,
         /// Why.
         source: io::Error,
     },
-    /// Another process uses it.
-    #[error("{path} is in use by another process", path = path.display())]
+    /// It is a drive already, of this process or another one, or a block device that the system itself uses.
+    #[error("{path} is in use already; name it once, end the other daemon, unmount the file system on it", path = path.display())]
     InUse {
         /// As configured.
         path: PathBuf,
@@ -381,20 +388,43 @@ fn open(path: &Path, create: Option<Bytes>) -> Result<File, FileError> {
     let failed = |source| FileError::Open { path: path.to_owned(), source };
     let mut options = OpenOptions::new();
     options.read(true).write(true);
-    if let (Some(size), false) = (create, path.exists()) {
-        let file = options.clone().create_new(true).open(path).map_err(failed)?;
-        file.set_len(size.0).map_err(failed)?;
+    match (create, path.exists()) {
+        (Some(size), false) => {
+            let file = options.clone().create_new(true).open(path).map_err(failed)?;
+            file.set_len(size.0).map_err(failed)?;
+        }
+        (None, false) if is_missing(path) => return Err(FileError::Missing { path: path.to_owned() }),
+        (_, _) => {}
     }
-    let file = match options.clone().custom_flags(libc::O_DIRECT).open(path) {
+    let exclusive = exclusive_flag(path.metadata().is_ok_and(|m| m.file_type().is_block_device()));
+    let open = |flags| options.clone().custom_flags(flags | exclusive).open(path);
+    let opened = match open(libc::O_DIRECT) {
+        Err(e) if e.raw_os_error() == Some(libc::EINVAL) => open(0),
+        other => other,
+    };
+    let in_use = || FileError::InUse { path: path.to_owned() };
+    let file = match opened {
         Ok(file) => file,
-        Err(e) if e.raw_os_error() == Some(libc::EINVAL) => options.open(path).map_err(failed)?,
+        Err(e) if e.raw_os_error() == Some(libc::EBUSY) => return Err(in_use()),
         Err(e) => return Err(failed(e)),
     };
     match file.try_lock() {
         Ok(()) => Ok(file),
-        Err(TryLockError::WouldBlock) => Err(FileError::InUse { path: path.to_owned() }),
+        Err(TryLockError::WouldBlock) => Err(in_use()),
         Err(TryLockError::Error(e)) => Err(failed(e)),
     }
+}
+
+/// Linux opens a block device with `O_EXCL` only while nobody else claims it: another daemon, under whatever name, or
+/// the kernel itself. The lock alone would miss both: it belongs to one device node, and file systems do not take it.
+/// For other files the flag means nothing without `O_CREAT` (open(2): "undefined").
+fn exclusive_flag(is_block_device: bool) -> i32 {
+    if is_block_device { libc::O_EXCL } else { 0 }
+}
+
+/// Nothing there, as opposed to a path that cannot be looked at.
+fn is_missing(path: &Path) -> bool {
+    matches!(path.try_exists(), Ok(false))
 }
 
 fn size(path: &Path, file: &mut File) -> Result<u64, FileError> {

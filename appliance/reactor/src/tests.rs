@@ -109,8 +109,19 @@ fn unusable_files_are_refused() {
     let config = FileConfig { path: path.clone(), create: None };
     assert!(matches!(FileDevice::open(&config, &arena, &waker), Err(FileError::InUse { .. })));
     drop(first);
+    // Not by another name either.
+    let linked = dir.path().join("link.img");
+    std::os::unix::fs::symlink(&path, &linked).expect("linked");
+    let config = FileConfig { path: linked, create: Some(Bytes(1 << 20)) };
+    let first = file_device(&path, 1 << 20, &arena);
+    let refused = FileDevice::open(&config, &arena, &waker).expect_err("it is in use");
+    assert!(refused.to_string().contains("link.img is in use already; name it once"), "{refused}");
+    drop(first);
     let missing = FileConfig { path: dir.path().join("b.img"), create: None };
-    assert!(matches!(FileDevice::open(&missing, &arena, &waker), Err(FileError::Open { .. })));
+    let refused = FileDevice::open(&missing, &arena, &waker).expect_err("there is none");
+    assert!(refused.to_string().contains("b.img; check the path, or let the drive be made with size="));
+    let nowhere = FileConfig { path: dir.path().join("none/b.img"), create: Some(Bytes(1 << 20)) };
+    assert!(matches!(FileDevice::open(&nowhere, &arena, &waker), Err(FileError::Open { .. })));
     let tiny = dir.path().join("c.img");
     fs::write(&tiny, b"x").expect("written");
     let refused = FileDevice::open(&FileConfig { path: tiny, create: None }, &arena, &waker);

@@ -1,7 +1,8 @@
 //! Refusals that the engine makes itself: those that need to know all pools, volumes and hosts of the node. Each names the
 //! object and what to do.
 
-use control::{ControlError, ErrorKind};
+use control::{ControlError, ErrorKind, PoolState};
+use pool::OfflinePool;
 use uuid::Uuid;
 
 pub(crate) fn no_pool(uuid: Uuid) -> ControlError {
@@ -16,10 +17,29 @@ pub(crate) fn no_volume(uuid: Uuid) -> ControlError {
         .remedy("list the volumes to see which exist")
 }
 
-pub(crate) fn pool_offline(name: &str, detail: &str) -> ControlError {
-    ControlError::new(ErrorKind::FailedPrecondition, format!("pool \"{name}\" is not online: {detail}"))
-        .object(format!("pool/{name}"))
-        .remedy("put all its drives in, then restart the engine")
+pub(crate) fn pool_offline(pool: &OfflinePool) -> ControlError {
+    // Without a valid record nobody knows the name.
+    let name = if pool.name().is_empty() { pool.uuid.to_string() } else { pool.name().to_owned() };
+    let remedy = match pool.state {
+        PoolState::Damaged => {
+            "nothing is written to its drives until that is mended: put the original drives in, as they were, then \
+             restart the engine (on an appliance: reboot)"
+        }
+        PoolState::Online | PoolState::Incomplete => {
+            "put all its drives in, then restart the engine (on an appliance: reboot)"
+        }
+    };
+    let message = format!("pool \"{name}\" is not online: {}", pool.detail);
+    ControlError::new(ErrorKind::FailedPrecondition, message).object(format!("pool/{name}")).remedy(remedy)
+}
+
+/// A drive that did not open is in the list of drives, so it must not be called unknown.
+pub(crate) fn drive_failed(serial: &str, why: &str) -> ControlError {
+    let message = format!("drive {serial} does not work: {why}");
+    ControlError::new(ErrorKind::FailedPrecondition, message)
+        .object(format!("drive/{serial}"))
+        .field("drive_serials")
+        .remedy("remove the cause and restart the engine (on an appliance: reboot), or choose another drive")
 }
 
 pub(crate) fn pool_differs(uuid: Uuid, name: &str) -> ControlError {

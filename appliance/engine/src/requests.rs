@@ -3,7 +3,7 @@
 use crate::answer::{Answer, overloaded};
 use crate::changes::{Active, Kind, Waiting};
 use crate::core::Core;
-use crate::drives::statuses;
+use crate::drives::{DriveEntry, statuses};
 use crate::refusals;
 use block::Tick;
 use control::{
@@ -105,7 +105,7 @@ impl Core {
             return Ok(Begin::Reply(self.pool_reply(create.uuid)));
         }
         if let Some(offline) = self.offline.iter().find(|offline| offline.uuid == create.uuid) {
-            return Err(refusals::pool_offline(offline.name(), &offline.detail));
+            return Err(refusals::pool_offline(offline));
         }
         let is_taken = self.target.pools().any(|pool| pool.name() == create.name)
             || self.offline.iter().any(|offline| offline.name() == create.name);
@@ -115,9 +115,22 @@ impl Core {
         if self.target.pools().count() >= SUBSYSTEMS_MAX {
             return Err(refusals::too_many_pools(SUBSYSTEMS_MAX));
         }
+        self.check_opened(create)?;
         let random = &mut self.random;
         let (pool, job) = pool::begin_create_pool(create, &self.known, || random_uuid(random))?;
         Ok(Begin::Job(create.uuid, Kind::CreatePool(Box::new(pool)), Box::new(job)))
+    }
+
+    /// Drives that did not open are not known to `pool`; who names one learns why.
+    fn check_opened(&self, create: &CreatePool) -> Result<(), ControlError> {
+        for serial in &create.drive_serials {
+            let is_known = self.known.iter().any(|known| known.drive.serial == *serial);
+            let failure = self.drives.iter().filter_map(DriveEntry::failure).find(|(name, _)| name == serial);
+            if let (false, Some((_, why))) = (is_known, failure) {
+                return Err(refusals::drive_failed(serial, why));
+            }
+        }
+        Ok(())
     }
 
     fn begin_delete_pool(&mut self, uuid: Uuid) -> Result<Begin, ControlError> {
@@ -307,7 +320,7 @@ impl Core {
     /// A pool that accepts changes, as far as the engine can tell.
     fn online(&mut self, uuid: Uuid) -> Result<&mut Pool, ControlError> {
         if let Some(offline) = self.offline.iter().find(|offline| offline.uuid == uuid) {
-            return Err(refusals::pool_offline(offline.name(), &offline.detail));
+            return Err(refusals::pool_offline(offline));
         }
         self.target.pool_mut(uuid).ok_or_else(|| refusals::no_pool(uuid))
     }

@@ -145,7 +145,9 @@ fn choose<'a>(serial: &str, drives: &'a [KnownDrive], overwrite: bool) -> Result
         Role::Blank | Role::Leftover => {}
         Role::Member(pool) => {
             let message = format!("drive {serial} is a member of pool {pool}");
-            return refuse(ErrorKind::FailedPrecondition, message, available(drives));
+            let remedy =
+                format!("{}; or delete that pool first: its drives are blank then", available(drives));
+            return refuse(ErrorKind::FailedPrecondition, message, remedy);
         }
         Role::Failed(why) => {
             let message = format!("drive {serial} does not work: {why}");
@@ -154,7 +156,7 @@ fn choose<'a>(serial: &str, drives: &'a [KnownDrive], overwrite: bool) -> Result
         Role::Foreign(_) | Role::Damaged(_) if overwrite => {}
         Role::Foreign(_) | Role::Damaged(_) => {
             let message = format!("drive {serial} carries data: {}", known.role.detail());
-            let remedy = "choose another drive, or set overwrite_foreign_data to lose that data".to_owned();
+            let remedy = "choose another drive, or set overwrite_foreign_data (--overwrite-foreign-data) to lose that data".to_owned();
             return refuse(ErrorKind::FailedPrecondition, message, remedy);
         }
     }

@@ -38,6 +38,42 @@ fn creation_is_repeatable() {
     assert_eq!(refused(&engine, pool_request(&["R1"])).kind, ErrorKind::AlreadyExists);
 }
 
+/// Goal: who names a drive that did not open learns why, and no other drive of the request is touched.
+#[test]
+fn drive_that_did_not_open_is_refused_with_the_reason() {
+    let dir = tempfile::tempdir().expect("a directory");
+    let gone = format!("file:{}/gone.img,serial=GONE", dir.path().display());
+    let engine = engine(&[ram(96), gone], Mode::Balanced);
+    let error = refused(&engine, pool_request(&["R0", "GONE"]));
+    let told = (error.kind, error.object.as_str(), error.field.as_str());
+    assert_eq!(told, (ErrorKind::FailedPrecondition, "drive/GONE", "drive_serials"));
+    assert!(error.message.starts_with("drive GONE does not work: there is no "), "{}", error.message);
+    assert!(error.remedy.contains("restart the engine"), "{}", error.remedy);
+    assert_eq!(refused(&engine, pool_request(&["R0", "NONE"])).kind, ErrorKind::NotFound);
+    create_pool(&engine, &["R0"]);
+}
+
+/// Goal: a pool whose drive shrank is offline, changes are refused with the reason, and the drives keep their bytes.
+#[test]
+fn damaged_pool_is_refused_and_left_alone() {
+    let dir = tempfile::tempdir().expect("a directory");
+    let drives = [file(dir.path(), "D0", 96), file(dir.path(), "D1", 96)];
+    create_pool(&engine(&drives, Mode::Balanced), &["D0", "D1"]);
+    let (shrunk, other) = (dir.path().join("D0"), dir.path().join("D1"));
+    std::fs::OpenOptions::new().write(true).open(&shrunk).expect("opened").set_len(80 * MIB).expect("cut");
+    let before = [&shrunk, &other].map(|path| std::fs::read(path).expect("read"));
+    {
+        let engine = engine(&drives, Mode::Balanced);
+        for request in [pool_request(&["D0", "D1"]), volume_request(1, MIB)] {
+            let error = refused(&engine, request);
+            assert_eq!((error.kind, error.object.as_str()), (ErrorKind::FailedPrecondition, "pool/tank"));
+            assert!(error.message.contains("drive D0 is smaller than when it joined"), "{}", error.message);
+            assert!(error.remedy.contains("put the original drives in, as they were"), "{}", error.remedy);
+        }
+    }
+    assert!([&shrunk, &other].map(|path| std::fs::read(path).expect("read")) == before);
+}
+
 /// Goal: a full pool refuses with the free size and changes nothing; what is freed can be used again.
 #[test]
 fn full_pool_refuses() {

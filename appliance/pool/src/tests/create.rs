@@ -106,7 +106,7 @@ fn unsuitable_drives_are_refused_with_a_reason() {
     refused(
         |r| of(r, &["GPT"]),
         &expect![
-            "FailedPrecondition | drive GPT carries data: GPT partition table | drive/GPT | drive_serials | choose another drive, or set overwrite_foreign_data to lose that data"
+            "FailedPrecondition | drive GPT carries data: GPT partition table | drive/GPT | drive_serials | choose another drive, or set overwrite_foreign_data (--overwrite-foreign-data) to lose that data"
         ],
     );
     refused(
@@ -124,7 +124,7 @@ fn unsuitable_drives_are_refused_with_a_reason() {
     refused(
         |r| of(r, &["MEMBER"]),
         &expect![
-            "FailedPrecondition | drive MEMBER is a member of pool 50000000-0400-0800-0000-000000000002 | drive/MEMBER | drive_serials | available blank drives: BLANK, BLANK2"
+            "FailedPrecondition | drive MEMBER is a member of pool 50000000-0400-0800-0000-000000000002 | drive/MEMBER | drive_serials | available blank drives: BLANK, BLANK2; or delete that pool first: its drives are blank then"
         ],
     );
 }

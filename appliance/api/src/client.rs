@@ -6,6 +6,7 @@ use crate::v1::node_service_client::NodeServiceClient;
 use crate::v1::pool_service_client::PoolServiceClient;
 use crate::v1::volume_service_client::VolumeServiceClient;
 use crate::{DEFAULT_PORT, Error, v1};
+use control::{ControlError, ErrorKind};
 use std::error::Error as _;
 use std::time::Duration;
 use tonic::transport::{Channel, Endpoint};
@@ -38,11 +39,11 @@ impl Client {
     /// Connects to `HOST`, `HOST:PORT` or `http://HOST:PORT`.
     ///
     /// # Errors
-    /// [`Error::Unreachable`] when nothing answers there in time, or the address makes no sense.
+    /// [`Error::Unreachable`] when nothing answers there in time, [`Error::Refused`] when the address makes no sense.
     pub async fn connect(endpoint: &str, timeouts: Timeouts) -> Result<Self, Error> {
-        let host = with_port(endpoint);
+        let host = with_port(endpoint).ok_or_else(|| bad_endpoint(endpoint))?;
         let target = Endpoint::from_shared(format!("http://{host}"))
-            .map_err(|_| Error::unreachable(&host, "this is not of the form HOST:PORT"))?
+            .map_err(|_| bad_endpoint(endpoint))?
             .connect_timeout(timeouts.ask)
             .tcp_nodelay(true);
         let channel = match tokio::time::timeout(timeouts.ask, target.connect()).await {
@@ -190,11 +191,27 @@ impl Client {
     }
 }
 
-/// `node` → `node:7420`, `[fd00::1]` → `[fd00::1]:7420`; a port that is there stays.
-fn with_port(endpoint: &str) -> String {
-    let host = endpoint.strip_prefix("http://").unwrap_or(endpoint).trim_end_matches('/');
-    let after_address = host.rsplit(']').next().unwrap_or(host);
-    if after_address.contains(':') { host.to_owned() } else { format!("{host}:{DEFAULT_PORT}") }
+/// `node` → `node:7420`, `[fd00::1]` → `[fd00::1]:7420`; a port that is there stays. Nothing if host or port are wrong:
+/// the system's resolver would take 99999 for another port.
+fn with_port(endpoint: &str) -> Option<String> {
+    let place = endpoint.strip_prefix("http://").unwrap_or(endpoint).trim_end_matches('/');
+    let after_address = place.rsplit(']').next().unwrap_or(place);
+    let (host, port) = match after_address.rsplit_once(':') {
+        Some((_, port)) => (place.strip_suffix(port)?.strip_suffix(':')?, port.parse().ok()?),
+        None => (place, DEFAULT_PORT),
+    };
+    let is_address = host.strip_prefix('[').and_then(|h| h.strip_suffix(']')).is_some();
+    let is_fine = !host.is_empty() && (is_address || !host.contains([':', '/', '[', ']', ' '])) && port != 0;
+    is_fine.then(|| format!("{host}:{port}"))
+}
+
+fn bad_endpoint(endpoint: &str) -> Error {
+    let message = format!("\"{endpoint}\" is no address of a node");
+    let error =
+        ControlError::new(ErrorKind::InvalidArgument, message).object(format!("endpoint/{endpoint}")).remedy(
+            "write HOST or HOST:PORT, an IPv6 address in brackets: 10.0.0.5, node-1:7420, [fd00::1]:7420",
+        );
+    Error::Refused(error)
 }
 
 fn no_answer(limit: Duration) -> String {
@@ -219,11 +236,25 @@ mod tests {
     /// Goal: people may leave out what is always the same.
     #[test]
     fn endpoints_get_the_default_port() {
-        assert_eq!(with_port("node"), "node:7420");
-        assert_eq!(with_port("10.0.0.5:1"), "10.0.0.5:1");
-        assert_eq!(with_port("http://10.0.0.5:1/"), "10.0.0.5:1");
-        assert_eq!(with_port("[fd00::1]"), "[fd00::1]:7420");
-        assert_eq!(with_port("[fd00::1]:1"), "[fd00::1]:1");
+        let full = |endpoint| with_port(endpoint).expect(endpoint);
+        assert_eq!(full("node"), "node:7420");
+        assert_eq!(full("10.0.0.5:1"), "10.0.0.5:1");
+        assert_eq!(full("http://10.0.0.5:1/"), "10.0.0.5:1");
+        assert_eq!(full("[fd00::1]"), "[fd00::1]:7420");
+        assert_eq!(full("[fd00::1]:1"), "[fd00::1]:1");
+    }
+
+    /// Goal: what is no address is said to be none, with what would be; nobody is asked.
+    #[tokio::test]
+    async fn wrong_endpoints_are_refused() {
+        for wrong in
+            ["", ":7420", "node:", "node:0", "node:99999", "node:x", "fd00::1", "https://node", "a/b", "a b"]
+        {
+            let error = Client::connect(wrong, Timeouts::default()).await.expect_err(wrong);
+            let Error::Refused(details) = &error else { panic!("{wrong}: {error}") };
+            assert_eq!(details.kind, ErrorKind::InvalidArgument, "{wrong}");
+            assert!(details.remedy.contains("HOST:PORT"));
+        }
     }
 
     /// Goal: an address where nobody listens gives an error that names it and says what to check.

@@ -147,7 +147,8 @@ fn failure(error: IoError, target: &Target) -> Failure {
             HostError::Refused { command: "Connect", .. } => of(
                 ErrorKind::NotFound,
                 format!("subsystem/{}", target.subsystem_nqn),
-                "\"ironbay volume get\" shows the subsystem NQN of a volume",
+                "\"ironbay volume get\" shows the subsystem NQN of a volume and whether it is online, \
+                 \"ironbay pool list\" why not",
             ),
             HostError::BadRange { .. } | HostError::BadNqn { .. } => {
                 of(ErrorKind::InvalidArgument, namespace, "choose --offset, --length and --io-size that fit")

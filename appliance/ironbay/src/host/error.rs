@@ -48,7 +48,7 @@ pub enum HostError {
         limit: Duration,
     },
     /// A command ended with an error.
-    #[error("{command} was refused: {status}")]
+    #[error("{command} was refused: {}", told(command, *status))]
     Refused {
         /// Which.
         command: &'static str,
@@ -92,4 +92,40 @@ pub enum HostError {
         /// Size of the namespace.
         size: u64,
     },
+}
+
+/// The status in words. Codes of Connect overlap with those of other commands (Base 2.1 figure 105).
+fn told(command: &str, status: Status) -> String {
+    let of_connect = [
+        (Status::CONNECT_INCOMPATIBLE_FORMAT, "the format of Connect is not understood"),
+        (Status::CONNECT_CONTROLLER_BUSY, "the controller is busy"),
+        (Status::CONNECT_INVALID_PARAMETERS, "no such subsystem, or it is not served now"),
+        (Status::CONNECT_RESTART_DISCOVERY, "discovery has to be repeated"),
+        (Status::CONNECT_INVALID_HOST, "this host may not connect"),
+    ];
+    let meaning = of_connect.iter().find(|(code, _)| command == "Connect" && status.is(*code));
+    match meaning {
+        Some((_, words)) => format!("{words} ({:x}h/{:02x}h)", status.sct(), status.sc()),
+        None => status.to_string(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Goal: a refused Connect is not told in the words of another command with the same code.
+    #[test]
+    fn codes_of_connect_have_their_own_words() {
+        let refused =
+            |command| HostError::Refused { command, status: Status::CONNECT_INVALID_PARAMETERS.dnr() };
+        assert_eq!(
+            refused("Connect").to_string(),
+            "Connect was refused: no such subsystem, or it is not served now (1h/82h)"
+        );
+        assert_eq!(
+            refused("Write").to_string(),
+            "Write was refused: attempted write to read only range (1h/82h), do not retry"
+        );
+    }
 }

@@ -22,7 +22,7 @@ pub const HUGEPAGES_MIN_MIB: u64 = 64;
 /// See [`HUGEPAGES_MIN_MIB`].
 pub const HUGEPAGES_MAX_DEFAULT_MIB: u64 = 1024;
 
-/// Memory in MiB that is not turned into hugepages, or half of all if that is more: kernel, image, agent and console
+/// Memory in MiB that is not turned into hugepages, or half of all if that is less: kernel, image, agent and console
 /// (a trial reached the API with 96 MiB in all).
 pub const SYSTEM_MIB: u64 = 128;
 

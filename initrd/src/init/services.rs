@@ -3,7 +3,7 @@
 use super::Shared;
 use super::node::Note;
 use super::output::{LineCutter, Meter, Passage};
-use crate::args::{AddressSource, Args};
+use crate::args::{AddressSource, Args, LogLevel};
 use crate::boot::files;
 use crate::clock::uptime_ms;
 use crate::journal::{Journal, Level};
@@ -84,7 +84,7 @@ impl Service {
             .current_dir("/")
             .env_clear()
             .env("PATH", "/usr/bin")
-            .env("RUST_LOG", shared.args.log.word())
+            .env("IRONBAY_LOG", log_word(shared.args.log))
             .stdin(Stdio::null())
             .stdout(writer)
             .stderr(second)
@@ -161,6 +161,15 @@ async fn read_lines(mut reader: pipe::Receiver, index: usize, notes: mpsc::Sende
         if bytes.is_empty() {
             return;
         }
+    }
+}
+
+/// What the daemon is told to say. Never less than information: the kernel log has everything, the journal keeps from
+/// the console what is not wanted there.
+fn log_word(level: LogLevel) -> &'static str {
+    match level {
+        LogLevel::Debug => LogLevel::Debug.word(),
+        LogLevel::Info | LogLevel::Warn => LogLevel::Info.word(),
     }
 }
 
@@ -252,6 +261,16 @@ mod tests {
         assert_eq!(agent_arguments(&parse("").0).join(" "), secure);
         let insecure = format!("{secure} --insecure");
         assert_eq!(agent_arguments(&parse("ironbay.insecure=1").0).join(" "), insecure);
+    }
+
+    /// Goal: `ironbay.log=debug` reaches the daemon; `warn` keeps lines from the console, not from the kernel log.
+    #[test]
+    fn daemon_log_level() {
+        let word = |text| log_word(parse(text).0.log);
+        assert_eq!(
+            [word("ironbay.log=debug"), word(""), word("ironbay.log=warn")],
+            ["debug", "info", "info"]
+        );
     }
 
     /// Goal: the DHCP client gets the network's kernel arguments.

@@ -59,8 +59,8 @@ impl Journal {
     }
 
     /// A journal that writes nowhere.
-    #[must_use]
-    pub fn silent() -> Self {
+    #[cfg(test)]
+    pub(crate) fn silent() -> Self {
         Self { sinks: Mutex::new(Sinks::default()) }
     }
 

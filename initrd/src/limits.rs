@@ -58,8 +58,6 @@ pub const STOP_OTHERS: Duration = Duration::from_secs(1);
 
 /// Pause between two questions whether the engine or the agent is ready.
 pub const READY_POLL: Duration = Duration::from_millis(100);
-/// Time for one answer over the bus; a local process that needs longer is not well.
-pub const BUS_ANSWER: Duration = Duration::from_secs(5);
 
 /// Time between a panic of PID 1 and the reboot: enough to read the message or to photograph the screen.
 pub const PANIC_REBOOT: Duration = Duration::from_secs(10);

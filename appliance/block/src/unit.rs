@@ -32,12 +32,6 @@ impl Lba {
         self.0.checked_add(count.0).map(Self)
     }
 
-    /// Blocks from `start` to `self`; `None` if `start` lies behind `self`.
-    #[must_use]
-    pub fn checked_since(self, start: Self) -> Option<Blocks> {
-        self.0.checked_sub(start.0).map(Blocks)
-    }
-
     /// The offset in bytes of this block; `None` past the end of the number range.
     #[must_use]
     pub fn byte_offset(self) -> Option<u64> {

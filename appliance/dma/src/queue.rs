@@ -60,15 +60,7 @@ impl DmaQueue {
         u64::from_le(self.word64(at).load(Ordering::Acquire))
     }
 
-    /// Writes the word at byte `at`. What was written before is visible to whoever sees this word (release).
-    ///
-    /// # Panics
-    /// If `at` is not aligned or outside.
-    pub fn store_u32(&self, at: usize, value: u32) {
-        self.word32(at).store(value.to_le(), Ordering::Release);
-    }
-
-    /// As [`DmaQueue::store_u32`], 64 bits.
+    /// Writes the 64-bit word at byte `at`. What was written before is visible to whoever sees this word (release).
     ///
     /// # Panics
     /// If `at` is not aligned or outside.

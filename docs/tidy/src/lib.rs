@@ -3,7 +3,7 @@
 //! ```text
 //!  tests/layers.rs    the arrows between crates, against the table in docs/ARCHITECTURE.md
 //!  tests/sources.rs   headers, lengths, unsafe code, left-over work in Rust files
-//!  tests/documents.rs links in docs/, every dependency explained
+//!  tests/documents.rs links in docs/, every dependency explained and used
 //! ```
 //!
 //! A rule that has to bend for a file names that file in the test, with the reason; those lists only shrink.

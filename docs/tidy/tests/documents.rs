@@ -1,7 +1,7 @@
-//! Links in documents resolve, and every dependency is explained.
+//! Links in documents resolve, and every dependency is explained and used.
 
 use std::collections::BTreeSet;
-use tidy::{crates, root, tracked};
+use tidy::{crates, root, rust_sources, tracked};
 
 /// Goal: a reader never follows a link into nothing.
 #[test]
@@ -40,4 +40,40 @@ fn every_dependency_is_explained() {
     assert!(missing.is_empty(), "dependencies without a line in docs/DEPENDENCIES.md: {missing:?}");
     let gone: Vec<_> = listed.iter().filter(|d| !used.contains(**d)).collect();
     assert!(gone.is_empty(), "lines in docs/DEPENDENCIES.md for what nobody uses: {gone:?}");
+}
+
+/// Goal: a crate names in its manifest only what its sources name.
+#[test]
+fn every_dependency_is_used() {
+    // Named by the code that `tonic-prost-build` generates, which is not in the repository.
+    let generated = ["prost", "tonic-prost"];
+    let crates = crates();
+    let sources = rust_sources();
+    let mut unused = Vec::new();
+    for user in &crates {
+        // A crate may lie in the directory of another one.
+        let inner: Vec<String> = crates
+            .iter()
+            .filter(|c| c.dir.starts_with(&format!("{}/", user.dir)))
+            .map(|c| format!("{}/", c.dir))
+            .collect();
+        let own: Vec<&str> = sources
+            .iter()
+            .filter(|s| s.path.starts_with(&format!("{}/", user.dir)))
+            .filter(|s| !inner.iter().any(|dir| s.path.starts_with(dir)))
+            .map(|s| s.text.as_str())
+            .collect();
+        let is_generating = user.other_dependencies.iter().any(|d| d == "tonic-prost-build");
+        for dependency in user.dependencies.iter().chain(&user.other_dependencies) {
+            let name = dependency.replace('-', "_");
+            let is_named = own.iter().any(|text| {
+                [format!("{name}::"), format!("use {name}")].iter().any(|use_of| text.contains(use_of))
+            });
+            let is_generated = is_generating && generated.contains(&dependency.as_str());
+            if !is_named && !is_generated {
+                unused.push(format!("{}: {dependency}", user.dir));
+            }
+        }
+    }
+    assert!(unused.is_empty(), "dependencies that nothing uses:\n{}", unused.join("\n"));
 }

@@ -74,12 +74,6 @@ impl Diagnostics {
         self.0.extend(other.0);
     }
 
-    /// At least one error.
-    #[must_use]
-    pub fn has_errors(&self) -> bool {
-        self.0.iter().any(|d| d.is_error)
-    }
-
     /// In the order found.
     pub fn iter(&self) -> impl Iterator<Item = &Diagnostic> {
         self.0.iter()

@@ -1,14 +1,12 @@
 //! Sizes for people.
 
-const UNITS: [(&str, u64); 5] =
-    [("PiB", 1 << 50), ("TiB", 1 << 40), ("GiB", 1 << 30), ("MiB", 1 << 20), ("KiB", 1 << 10)];
+use block::Bytes;
 
 /// `10737418240 bytes (10 GiB)`; the unit only where it is exact.
 #[must_use]
 pub(crate) fn bytes(n: u64) -> String {
-    let exact = UNITS.iter().find(|(_, size)| n >= *size && n.is_multiple_of(*size));
-    match exact {
-        Some((unit, size)) => format!("{n} bytes ({} {unit})", n / size),
+    match Bytes(n).in_exact_unit() {
+        Some(size) => format!("{n} bytes ({size})"),
         None => format!("{n} bytes"),
     }
 }
@@ -22,6 +20,7 @@ mod tests {
     fn units_are_exact() {
         assert_eq!(bytes(10 << 30), "10737418240 bytes (10 GiB)");
         assert_eq!(bytes((10 << 30) + (1 << 20)), "10738466816 bytes (10241 MiB)");
+        assert_eq!(bytes((10 << 30) + 1), "10737418241 bytes");
         assert_eq!(bytes(1000), "1000 bytes");
         assert_eq!(bytes(0), "0 bytes");
     }

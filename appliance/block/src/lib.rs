@@ -1,8 +1,8 @@
-//! Words of storage (layer 0; every storage, platform and engine crate may use it).
+//! Words of storage (layer 0; every crate may use it).
 //!
-//! Three things live here and nothing else: the units in which storage is counted ([`Lba`], [`Blocks`], [`Bytes`]),
-//! the one interface to anything that stores blocks ([`BlockDevice`]), and the rule who may touch a buffer when
-//! ([`IoBuf`]).
+//! Three things live here and nothing else: the units in which storage is counted ([`Lba`], [`Blocks`], [`Bytes`]) and
+//! how people write and read them, the one interface to anything that stores blocks ([`BlockDevice`]), and the rule who
+//! may touch a buffer when ([`IoBuf`]).
 //!
 //! Invariants
 //! - Every block in Ironbay is [`BLOCK_SIZE`] bytes. A drive formatted with 512-byte logical blocks is translated by
@@ -14,7 +14,9 @@
 #![forbid(unsafe_code)]
 
 mod device;
+mod size;
 mod unit;
 
 pub use device::{BlockDevice, Completion, Geometry, IoBuf, MediaError, Op, Tag};
+pub use size::{InUnit, SizeError};
 pub use unit::{BLOCK_SIZE, Blocks, Bytes, Lba, Tick};

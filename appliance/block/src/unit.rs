@@ -1,6 +1,5 @@
 //! Units: index, count and length are different types, so that adding an address to an address does not compile.
 
-use core::fmt;
 use core::time::Duration;
 
 /// Bytes in one block, everywhere above a drive's driver.
@@ -88,35 +87,9 @@ impl Tick {
     }
 }
 
-/// Binary units with one decimal where it is exact, else plain bytes: `1.5 GiB`, `4097 B`.
-impl fmt::Display for Bytes {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        for (name, shift) in [("TiB", 40u32), ("GiB", 30), ("MiB", 20), ("KiB", 10)] {
-            let unit = 1u64 << shift;
-            if self.0 >= unit && self.0.is_multiple_of(unit) {
-                return write!(f, "{} {name}", self.0 / unit);
-            }
-            // One decimal, where ten times the value is a whole number of units.
-            if self.0 >= unit && (u128::from(self.0) * 10) % u128::from(unit) == 0 {
-                let tenths = u128::from(self.0) * 10 / u128::from(unit);
-                return write!(f, "{}.{} {name}", tenths / 10, tenths % 10);
-            }
-        }
-        write!(f, "{} B", self.0)
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    /// Goal: sizes are shown exactly or in bytes, never rounded.
-    #[test]
-    fn sizes_are_shown_exactly() {
-        let shown: Vec<String> =
-            [0, 4096, 1 << 30, 3 << 29, (1 << 40) + 1].iter().map(|n| Bytes(*n).to_string()).collect();
-        assert_eq!(shown, ["0 B", "4 KiB", "1 GiB", "1.5 GiB", "1099511627777 B"]);
-    }
 
     /// Goal: arithmetic at the end of the number range is refused, not wrapped.
     #[test]

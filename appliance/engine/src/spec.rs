@@ -2,6 +2,7 @@
 //!
 //! Foreign text: parsed once, refused with a sentence that shows what would be right.
 
+use block::{Bytes, SizeError};
 use core::fmt;
 use core::str::FromStr;
 use std::path::PathBuf;
@@ -139,26 +140,11 @@ impl Options {
 
 /// `1GiB`, `64MiB`, `4096`: a whole number of 4 KiB blocks, not zero.
 fn parse_size(text: &str, size: &str) -> Result<u64, SpecError> {
-    let digits = size.bytes().take_while(u8::is_ascii_digit).count();
-    let (number, unit) = size.split_at(digits);
-    let shift = match unit {
-        "" | "B" => 0u32,
-        "KiB" => 10,
-        "MiB" => 20,
-        "GiB" => 30,
-        "TiB" => 40,
-        _ => {
-            return Err(SpecError::new(text, format!("unknown unit \"{unit}\"; write 512MiB, 1GiB or 2TiB")));
-        }
-    };
-    let bytes =
-        number.parse::<u64>().ok().and_then(|n| n.checked_mul(1 << shift)).ok_or_else(|| {
-            SpecError::new(text, format!("\"{size}\" is no size; write 512MiB, 1GiB or 2TiB"))
-        })?;
-    if bytes == 0 || !bytes.is_multiple_of(block::BLOCK_SIZE as u64) {
+    let size: Bytes = size.parse().map_err(|e: SizeError| SpecError::new(text, e.to_string()))?;
+    if size.0 == 0 || size.blocks().is_none() {
         return Err(SpecError::new(text, "the size must be a multiple of 4 KiB and not zero"));
     }
-    Ok(bytes)
+    Ok(size.0)
 }
 
 fn parse_serial(text: &str, serial: &str) -> Result<String, SpecError> {
@@ -219,12 +205,12 @@ mod tests {
         let refuse = |text: &str| text.parse::<DriveSpec>().expect_err(text).to_string();
         assert_eq!(refuse("disk"), "\"disk\": a drive is vfio:ADDRESS, file:PATH or ram:SIZE");
         assert_eq!(refuse("vfio:4.0"), "\"vfio:4.0\": a PCI address looks like 0000:00:04.0");
-        assert_eq!(refuse("ram:1GB"), "\"ram:1GB\": unknown unit \"GB\"; write 512MiB, 1GiB or 2TiB");
-        assert_eq!(refuse("ram:1000"), "\"ram:1000\": the size must be a multiple of 4 KiB and not zero");
         assert_eq!(
-            refuse("ram:99999999999TiB"),
-            "\"ram:99999999999TiB\": \"99999999999TiB\" is no size; write 512MiB, 1GiB or 2TiB"
+            refuse("ram:1GB"),
+            "\"ram:1GB\": unknown unit \"GB\": write KiB, MiB, GiB, TiB or PiB (powers of 1024), or plain bytes"
         );
+        assert_eq!(refuse("ram:1000"), "\"ram:1000\": the size must be a multiple of 4 KiB and not zero");
+        assert_eq!(refuse("ram:99999999999TiB"), "\"ram:99999999999TiB\": this is more than 2^64 bytes");
         assert_eq!(
             refuse("file:a,sise=1GiB"),
             "\"file:a,sise=1GiB\": unknown option \"sise\"; known are size, serial"

@@ -5,8 +5,8 @@
 //!            └──▶ io ──▶ host::Session ── NVMe/TCP ──▶ node          (no kernel support needed)
 //! ```
 //!
-//! As a library it offers [`host`], which is all that is needed to read and write a volume from a program, and the words
-//! that people use for sizes.
+//! As a library it offers [`host`], which is all that is needed to read and write a volume from a program, and [`io`] for
+//! whole ranges of it.
 //!
 //! Not here: what a call means (`manager`), the protocol (`nvme-tcp`).
 #![forbid(unsafe_code)]
@@ -15,4 +15,3 @@ pub mod histogram;
 pub mod host;
 pub mod io;
 pub mod pattern;
-pub mod size;

@@ -1,7 +1,8 @@
 //! Pages of the console: pure functions from answers to text.
 
 use super::command::HELP;
-use super::table::{Table, count as noun, plain, size, span, wrap};
+use super::table::{Table, count as noun, plain, span, wrap};
+use block::Bytes;
 use bus::{BootPhase, Interface, ServiceStatus};
 use control::{
     ControlError, DriveState, DriveStatus, EngineStatus, PoolState, PoolStatus, SessionStatus, VolumeState,
@@ -178,7 +179,7 @@ pub fn drives(drives: &[DriveStatus], pools: &[PoolStatus]) -> String {
         let pool = pools.iter().find(|p| p.uuid == d.pool).map_or("-", |p| &p.name);
         table.row(&[
             d.serial.clone(),
-            size(d.size_bytes),
+            Bytes(d.size_bytes).rounded().to_string(),
             d.lba_bytes.to_string(),
             drive_state(d.state).to_owned(),
             pool.to_owned(),
@@ -205,8 +206,8 @@ pub fn pools(pools: &[PoolStatus]) -> String {
         table.row(&[
             p.name.clone(),
             pool_state(p.state).to_owned(),
-            size(p.size_bytes),
-            size(p.free_bytes),
+            Bytes(p.size_bytes).rounded().to_string(),
+            Bytes(p.free_bytes).rounded().to_string(),
             p.drive_serials.join(","),
         ]);
     }
@@ -231,7 +232,7 @@ pub fn volumes(volumes: &[VolumeStatus]) -> String {
         table.row(&[
             v.name.clone(),
             v.pool_name.clone(),
-            size(v.size_bytes),
+            Bytes(v.size_bytes).rounded().to_string(),
             volume_state(v.state).to_owned(),
             v.nsid.to_string(),
             v.hosts.len().to_string(),

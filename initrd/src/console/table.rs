@@ -112,25 +112,6 @@ pub fn count(n: u64, noun: &str) -> String {
     format!("{n} {noun}{}", if n == 1 { "" } else { "s" })
 }
 
-/// A size for people: three digits and a binary unit.
-#[must_use]
-pub fn size(bytes: u64) -> String {
-    const UNITS: [(&str, u32); 5] = [("PiB", 50), ("TiB", 40), ("GiB", 30), ("MiB", 20), ("KiB", 10)];
-    for (unit, shift) in UNITS {
-        if bytes >> shift > 0 {
-            let whole = bytes >> shift;
-            // One digit after the point; the rest is below one unit, so it fits ten times over.
-            let tenth = ((bytes >> (shift - 10)) & 0x3ff) * 10 / 1024;
-            return if whole < 100 && tenth > 0 {
-                format!("{whole}.{tenth} {unit}")
-            } else {
-                format!("{whole} {unit}")
-            };
-        }
-    }
-    format!("{bytes} B")
-}
-
 /// A time span for people: the two largest units.
 #[must_use]
 pub fn span(ms: u64) -> String {

@@ -3,7 +3,7 @@
 use super::command::{Command, parse};
 use super::editor::{Editor, Event};
 use super::pages::{self, EngineFacts, NodeFacts};
-use super::table::{Table, size, span, wrap};
+use super::table::{Table, span, wrap};
 use crate::limits::CONSOLE_COLUMNS;
 use bus::{BootPhase, Interface, ServiceStatus};
 use control::{
@@ -331,19 +331,9 @@ fn long_tables_are_cut() {
     assert!(text.ends_with("(800 more; the API and `ironbay` show all)\n"), "{text}");
 }
 
-/// Goal: sizes and spans in the units of people.
+/// Goal: spans in the units of people.
 #[test]
-fn sizes_and_spans() {
-    for (bytes, text) in [
-        (0, "0 B"),
-        (1023, "1023 B"),
-        (1024, "1 KiB"),
-        (1_610_612_736, "1.5 GiB"),
-        (512 << 20, "512 MiB"),
-        (u64::MAX, "16383 PiB"),
-    ] {
-        assert_eq!(size(bytes), text);
-    }
+fn spans() {
     for (ms, text) in [(0, "0 s"), (61_000, "1 min 1 s"), (3_725_000, "1 h 2 min"), (90_061_000, "1 d 1 h")] {
         assert_eq!(span(ms), text);
     }

@@ -1,5 +1,6 @@
 //! The arguments.
 
+use block::{Bytes, SizeError};
 use clap::{Args, Parser, Subcommand, ValueEnum};
 use std::net::SocketAddr;
 use std::time::Duration;
@@ -127,7 +128,7 @@ pub(crate) enum VolumeCommand {
         #[arg(long)]
         pool: String,
         /// A multiple of 1 MiB: 512MiB, 10GiB, or bytes.
-        #[arg(long, value_parser = ironbay::size::parse)]
+        #[arg(long, value_parser = size)]
         size: u64,
         /// UUID of the volume; a repeated call with the same one returns the volume that exists.
         #[arg(long, value_name = "UUID")]
@@ -145,7 +146,7 @@ pub(crate) enum VolumeCommand {
         /// Name or UUID.
         volume: String,
         /// The new size: a multiple of 1 MiB.
-        #[arg(long, value_parser = ironbay::size::parse)]
+        #[arg(long, value_parser = size)]
         size: u64,
     },
     /// Remove a volume and its data.
@@ -209,10 +210,10 @@ pub(crate) enum IoAction {
 #[derive(Clone, Copy, Debug, Args)]
 pub(crate) struct IoRange {
     /// First byte; a multiple of the namespace's block size.
-    #[arg(long, default_value = "0", value_parser = ironbay::size::parse)]
+    #[arg(long, default_value = "0", value_parser = size)]
     pub(crate) offset: u64,
     /// Bytes; all from the offset on if not given.
-    #[arg(long, value_parser = ironbay::size::parse)]
+    #[arg(long, value_parser = size)]
     pub(crate) length: Option<u64>,
     /// What the pattern is made of.
     #[arg(long, default_value_t = 1)]
@@ -225,8 +226,12 @@ pub(crate) struct IoRange {
     pub(crate) io_size: u32,
 }
 
+fn size(text: &str) -> Result<u64, SizeError> {
+    text.parse().map(|Bytes(n)| n)
+}
+
 fn io_size(text: &str) -> Result<u32, String> {
-    let bytes = ironbay::size::parse(text)?;
+    let bytes = size(text).map_err(|e| e.to_string())?;
     u32::try_from(bytes)
         .ok()
         .filter(|bytes| (512..=1 << 20).contains(bytes))

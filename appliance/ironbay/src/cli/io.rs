@@ -2,13 +2,12 @@
 
 use super::args::{IoAction, IoArguments, IoRange};
 use super::commands::{Answer, volume_named};
-use super::text::socket;
+use super::text::{exact, human, socket};
 use super::{Failure, table::facts};
 use api::{Client, Timeouts};
 use control::{ControlError, ErrorKind};
 use ironbay::host::{HostError, Session, SessionConfig, Target};
 use ironbay::io::{IoError, Kind, Report, Run, run};
-use ironbay::size::human;
 use nvme_tcp::Digests;
 use serde_json::json;
 use std::error::Error as _;
@@ -91,7 +90,7 @@ fn answer(job: &Run, report: &Report) -> Answer {
         Kind::Verify => "verified",
     };
     let text = facts(&[
-        (done, format!("{} ({} bytes)", human(report.bytes), report.bytes)),
+        (done, exact(report.bytes)),
         ("time", format!("{seconds:.3} s")),
         ("rate", format!("{:.1} MiB/s", rate / f64::from(1 << 20))),
         (

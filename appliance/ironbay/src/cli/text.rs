@@ -2,7 +2,7 @@
 
 use super::table::{Align, Table, facts};
 use api::v1;
-use ironbay::size::human;
+use block::Bytes;
 use std::fmt::Write;
 
 pub(crate) fn node(node: &v1::Node) -> String {
@@ -212,7 +212,13 @@ pub(crate) fn socket(portal: &v1::Portal) -> String {
     if address.contains(':') { format!("[{address}]:{port}") } else { format!("{address}:{port}") }
 }
 
-fn exact(bytes: u64) -> String {
+/// `10 GiB`; rounded down to a tenth.
+pub(crate) fn human(bytes: u64) -> String {
+    Bytes(bytes).rounded().to_string()
+}
+
+/// `10 GiB (10737418240 bytes)`.
+pub(crate) fn exact(bytes: u64) -> String {
     format!("{} ({bytes} bytes)", human(bytes))
 }
 

@@ -53,6 +53,10 @@ pub(crate) fn connect(
     }
     let data = ConnectData::ref_from_bytes(data).map_err(|_| Status::INVALID_SGL_LENGTH.dnr())?;
     let request = check(target, Connect::from(sqe), data)?;
+    if target.is_draining(request.kind, request.host_nqn) {
+        // Hosts try again after a while.
+        return Err(Status::CONNECT_CONTROLLER_BUSY.into());
+    }
     let queue = if request.command.qid == 0 {
         admin_queue(target, id, &request, now)?
     } else {

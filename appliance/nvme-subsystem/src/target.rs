@@ -34,6 +34,14 @@ pub(crate) struct Connection {
     pub(crate) queue: Option<QueueOf>,
 }
 
+/// A connection that is closed, with commands that the storage still works on.
+#[derive(Debug)]
+struct Draining {
+    connection: ConnectionId,
+    kind: Kind,
+    host_nqn: String,
+}
+
 /// All subsystems of a node. See the crate header for how it is used.
 #[derive(Debug)]
 pub struct Target {
@@ -44,6 +52,7 @@ pub struct Target {
     pub(crate) actions: VecDeque<Action>,
     pub(crate) discovery_changes: u64,
     pub(crate) last_discovery_cntlid: u16,
+    draining: Vec<Draining>,
     deadline: Option<Tick>,
 }
 
@@ -59,6 +68,7 @@ impl Target {
             actions: VecDeque::new(),
             discovery_changes: 1,
             last_discovery_cntlid: 0,
+            draining: Vec::new(),
             deadline: None,
         }
     }
@@ -222,6 +232,28 @@ impl Target {
         if is_gone {
             self.controllers.remove(queue.controller);
         }
+    }
+
+    /// A connection is about to be closed while the storage works on its commands. Until [`Target::on_drained`] its host
+    /// cannot connect to that subsystem: it would repeat a write, get the answer, write something newer, and then the old
+    /// command could still reach the medium and undo that.
+    pub fn on_draining(&mut self, id: ConnectionId) {
+        let queue = self.connections.get(id.0).and_then(|connection| connection.queue);
+        if let Some(queue) = queue
+            && let Some(controller) = self.controllers.get(queue.controller)
+        {
+            let host_nqn = controller.host_nqn.clone();
+            self.draining.push(Draining { connection: id, kind: controller.kind, host_nqn });
+        }
+    }
+
+    /// The storage is done with the last command of a connection that was closed.
+    pub fn on_drained(&mut self, id: ConnectionId) {
+        self.draining.retain(|draining| draining.connection != id);
+    }
+
+    pub(crate) fn is_draining(&self, kind: Kind, host_nqn: &str) -> bool {
+        self.draining.iter().any(|draining| draining.kind == kind && draining.host_nqn == host_nqn)
     }
 
     // ---- commands ------------------------------------------------------------------------------------------------

@@ -63,6 +63,8 @@ pub(crate) struct Connection {
     pub(crate) tcp: Tcp,
     /// The subsystems' name for it; `None` once they have forgotten it.
     pub(crate) id: Option<ConnectionId>,
+    /// That name, if they forgot it while drives worked on its commands: they hear when the last one is back.
+    pub(crate) draining: Option<ConnectionId>,
     pub(crate) life: Life,
     /// It is closed as soon as what is queued has been sent, or after a while.
     pub(crate) is_ending: bool,
@@ -87,6 +89,7 @@ impl Connection {
             socket,
             tcp,
             id: Some(id),
+            draining: None,
             life: Life::Open,
             is_ending: false,
             ending_looks: 0,

@@ -36,6 +36,10 @@ type Batch = Vec<(DriveId, Tag, Op<DmaBuf>)>;
 impl Target {
     /// Gives a command to the drives. Its data, if it is a write, is complete.
     pub(crate) fn start_io(&mut self, place: usize, connection: &mut Connection, slot: Slot, io: Io) {
+        if connection.id.is_none() {
+            // The host is forgotten, and may be back by another connection: what it wants now comes from there.
+            return self.finish_io(place, connection, slot, io);
+        }
         let mut batch = core::mem::take(&mut self.batch);
         if connection.command(slot).failure.is_none() {
             let result = self.plan(&mut batch, place, connection, slot, io);
@@ -143,6 +147,11 @@ impl Target {
         command.state = State::AtDevices(io, slot, pending - 1);
         if pending == 1 {
             self.finish_io(place, &mut connection, slot, io);
+        }
+        if connection.at_devices == 0
+            && let Some(id) = connection.draining.take()
+        {
+            self.subsystems.on_drained(id);
         }
         self.put(place, connection);
     }

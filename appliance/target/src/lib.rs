@@ -8,7 +8,8 @@
 //! Invariants
 //! - A buffer is with a command, a drive or the network, never with two of them: it is moved.
 //! - A request that finds no memory waits; nothing grows with what hosts send (see `memory`).
-//! - When a connection dies, its commands at the drives come back before their buffers are given to anyone else.
+//! - When a connection dies, its commands at the drives come back before their buffers are given to anyone else, and before
+//!   its host may connect to that pool again: an old write never lands on top of a newer one that was answered.
 //! - On the path of reads and writes nothing is allocated, except the first time that a slot sees a large command.
 //!
 //! Not here: which drives and pools there are, and changes of them (`engine`).

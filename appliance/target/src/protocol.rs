@@ -199,6 +199,10 @@ impl Target {
     pub(crate) fn forget_host(&mut self, connection: &mut Connection) {
         if let Some(id) = connection.id.take() {
             self.by_id.remove(&id);
+            if connection.at_devices > 0 {
+                connection.draining = Some(id);
+                self.subsystems.on_draining(id);
+            }
             self.subsystems.on_close(id);
             self.session_changes += 1;
         }

@@ -226,6 +226,37 @@ fn dead_connection_waits_for_its_drives() {
     assert_eq!(bench.target.arena().usage(), before);
 }
 
+/// Goal: a host loses its connection while a drive holds its write. It cannot connect again before the drive is done, or the
+/// old write could undo a newer one that was answered; other hosts can.
+#[test]
+fn host_comes_back_after_its_old_commands() {
+    let mut bench = Bench::new();
+    bench.orders(true, None);
+    let host = bench.host(|mut host| {
+        host.io.submit(transfer(NvmOpcode::WRITE, 1, 0, 8192), Data::Write(8192), pattern(8192, 1));
+        host.io.send().expect("sent");
+        host.admin.read(host::identify(0, 1), 4096).expect("answered by the other queue");
+        host
+    });
+    bench.until(|bench| !bench.target.devices().is_quiet());
+    drop(bench.join(host));
+    bench.until(|bench| bench.net.sockets() == 0);
+    let connect = |bench: &Bench, name: &'static str| {
+        let (address, nqn) = (bench.address, bench.nqn.clone());
+        thread::spawn(move || Host::connect_as(address, &nqn, name, NO_DIGESTS).map(|_| ()))
+    };
+    let (same, other) = ("nqn.2014-08.org.nvmexpress:uuid:host-a", "nqn.2014-08.org.nvmexpress:uuid:host-b");
+    let again = connect(&bench, same);
+    let refusal = bench.join(again).expect_err("its old write is at the drive").to_string();
+    assert_eq!(refusal, Status::CONNECT_CONTROLLER_BUSY.to_string());
+    let beside = connect(&bench, other);
+    assert!(bench.join(beside).is_ok());
+    bench.orders(false, None);
+    bench.until(|bench| bench.target.devices().is_quiet());
+    let again = connect(&bench, same);
+    assert!(bench.join(again).is_ok());
+}
+
 /// Goal: a volume that is withdrawn takes nothing new, and is free only when the last command has come back, which ends
 /// well for the host.
 #[test]

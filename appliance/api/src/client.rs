@@ -1,5 +1,6 @@
 //! A client of one node: typed calls with limits, errors as [`Error`].
 
+use crate::error::root_cause;
 use crate::limits::{ANSWER_BYTES_MAX, ASK_TIMEOUT, CHANGE_TIMEOUT};
 use crate::v1::drive_service_client::DriveServiceClient;
 use crate::v1::node_service_client::NodeServiceClient;
@@ -7,7 +8,6 @@ use crate::v1::pool_service_client::PoolServiceClient;
 use crate::v1::volume_service_client::VolumeServiceClient;
 use crate::{DEFAULT_PORT, Error, v1};
 use control::{ControlError, ErrorKind};
-use std::error::Error as _;
 use std::time::Duration;
 use tonic::transport::{Channel, Endpoint};
 use tonic::{Response, Status};
@@ -17,7 +17,7 @@ use tonic::{Response, Status};
 pub struct Timeouts {
     /// For a connection, and for the answer to a question.
     pub ask: Duration,
-    /// For the answer to a change.
+    /// For the answer to a change. A node that is silent below the API is given up after three times `ask`.
     pub change: Duration,
 }
 
@@ -45,10 +45,16 @@ impl Client {
         let target = Endpoint::from_shared(format!("http://{host}"))
             .map_err(|_| bad_endpoint(endpoint))?
             .connect_timeout(timeouts.ask)
-            .tcp_nodelay(true);
+            .tcp_nodelay(true)
+            // A change may take minutes. A node that lost its power must not be waited for as long.
+            .http2_keep_alive_interval(timeouts.ask)
+            .keep_alive_timeout(timeouts.ask.saturating_mul(2));
         let channel = match tokio::time::timeout(timeouts.ask, target.connect()).await {
             Ok(Ok(channel)) => channel,
-            Ok(Err(error)) => return Err(Error::unreachable(&host, &root_cause(&error))),
+            Ok(Err(error)) => {
+                let why = root_cause(&error).unwrap_or_else(|| error.to_string());
+                return Err(Error::unreachable(&host, &why));
+            }
             Err(_) => return Err(Error::unreachable(&host, &no_answer(timeouts.ask))),
         };
         Ok(Self { channel, endpoint: host, timeouts })
@@ -218,17 +224,6 @@ fn no_answer(limit: Duration) -> String {
     format!("no answer within {:.1} s", limit.as_secs_f64())
 }
 
-/// The innermost error says what the system said; the outer ones only that there was one.
-fn root_cause(error: &tonic::transport::Error) -> String {
-    let mut cause = error.source();
-    let mut text = error.to_string();
-    while let Some(inner) = cause {
-        text = inner.to_string();
-        cause = inner.source();
-    }
-    text
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -282,5 +277,20 @@ mod tests {
             Err(error) => error,
         };
         assert!(matches!(error, Error::Unreachable(_)), "{error}");
+    }
+
+    /// Goal: a node that vanishes during a change is noticed long before the limit of the change.
+    #[tokio::test]
+    async fn a_change_does_not_wait_for_a_dead_node() {
+        let silent = tokio::net::TcpListener::bind("127.0.0.1:0").await.expect("a free port");
+        let address = silent.local_addr().expect("bound").to_string();
+        let timeouts = Timeouts { ask: Duration::from_millis(100), change: Duration::from_secs(600) };
+        let client = Client::connect(&address, timeouts).await.expect("somebody accepts");
+        let began = std::time::Instant::now();
+        let request = v1::DeleteVolumeRequest::default();
+        let error = client.delete_volume(request).await.expect_err("nobody answers");
+        assert!(matches!(error, Error::Unreachable(_)), "{error}");
+        assert!(error.details().message.contains("operation timed out"), "{error}");
+        assert!(began.elapsed() < Duration::from_secs(60));
     }
 }

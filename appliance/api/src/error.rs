@@ -124,10 +124,19 @@ impl Error {
                 Self::Refused(ControlError::new(ErrorKind::Internal, told).remedy("see the node's log"))
             }
             Code::Ok | Code::Cancelled | Code::Unknown | Code::DeadlineExceeded | Code::Unavailable => {
-                Self::unreachable(endpoint, told)
+                Self::unreachable(endpoint, &root_cause(status).unwrap_or_else(|| told.to_owned()))
             }
         }
     }
+}
+
+/// The innermost error says what happened ("operation timed out"); the outer ones only that something did.
+pub(crate) fn root_cause(error: &dyn core::error::Error) -> Option<String> {
+    let mut cause = error.source()?;
+    while let Some(inner) = cause.source() {
+        cause = inner;
+    }
+    Some(cause.to_string())
 }
 
 impl fmt::Display for Error {

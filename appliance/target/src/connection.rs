@@ -124,8 +124,10 @@ impl Connection {
     pub(crate) fn keeps_memory_idle(&mut self) -> bool {
         self.output.idle_looks += u32::from(self.output.is_sending);
         let mut looks = self.output.idle_looks;
+        // While receiving is blocked for want of memory, missing data is not the host's fault.
+        let is_received = self.blocked.is_none();
         for command in &mut self.commands {
-            command.idle_looks += u32::from(matches!(command.state, State::AwaitData(_)));
+            command.idle_looks += u32::from(is_received && matches!(command.state, State::AwaitData(_)));
             looks = looks.max(command.idle_looks);
         }
         looks > IDLE_MEMORY_LOOKS_MAX

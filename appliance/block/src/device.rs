@@ -92,7 +92,8 @@ pub enum MediaError {
     ReadOnly,
     /// The range lies outside the device or the transfer is longer than the device allows: a fault of ours.
     OutOfRange,
-    /// The device did not answer in time and the operation was given up after a reset.
+    /// The device did not answer in time and the operation was given up after a reset, or it asks to have the operation
+    /// repeated: nothing is wrong with the medium.
     TimedOut,
     /// The device is gone.
     Gone,

@@ -19,11 +19,16 @@ pub(crate) fn result(kind: Kind, status: Status) -> Result<(), MediaError> {
     }
     let read_only = [Status::WRITE_PROTECTED, Status::CAPACITY_EXCEEDED, Status::WRITE_TO_READ_ONLY_RANGE];
     let gone = [Status::INVALID_NAMESPACE];
+    // The drive asks to have the command repeated; the medium is fine (Base 2.1 §4.2.3).
+    let interrupted =
+        [Status::COMMAND_INTERRUPTED, Status::TRANSIENT_TRANSPORT_ERROR, Status::NAMESPACE_NOT_READY];
     let ours = [Status::LBA_OUT_OF_RANGE];
     Err(if ours.iter().any(|s| status.is(*s)) {
         MediaError::OutOfRange
     } else if gone.iter().any(|s| status.is(*s)) {
         MediaError::Gone
+    } else if !status.is_dnr() && interrupted.iter().any(|s| status.is(*s)) {
+        MediaError::TimedOut
     } else {
         match kind {
             Kind::Read => MediaError::Unreadable,
@@ -45,6 +50,9 @@ mod tests {
             (Kind::Read, Status::UNRECOVERED_READ_ERROR.dnr(), Err(MediaError::Unreadable)),
             (Kind::Read, Status::new(7, 0xee), Err(MediaError::Unreadable)),
             (Kind::Read, Status::LBA_OUT_OF_RANGE.dnr(), Err(MediaError::OutOfRange)),
+            (Kind::Write, Status::COMMAND_INTERRUPTED, Err(MediaError::TimedOut)),
+            (Kind::Read, Status::NAMESPACE_NOT_READY, Err(MediaError::TimedOut)),
+            (Kind::Read, Status::NAMESPACE_NOT_READY.dnr(), Err(MediaError::Unreadable)),
             (Kind::Write, Status::WRITE_FAULT, Err(MediaError::WriteFault)),
             (Kind::Write, Status::INTERNAL_ERROR.more(), Err(MediaError::WriteFault)),
             (Kind::Write, Status::WRITE_PROTECTED.dnr(), Err(MediaError::ReadOnly)),

@@ -178,8 +178,9 @@ impl Refusal {
     }
 }
 
-/// What a host is told when the storage failed. The drive layer has retried already, so nothing here asks the host to
-/// repeat what will fail again.
+/// What a host is told when the storage failed. "Do not retry" is set where the same command fails again for certain: a
+/// database, or the RAID below it, then learns at once that this data is not to be had, and acts. It is not set where the
+/// drive was only interrupted.
 pub(crate) fn media_status(error: MediaError) -> Status {
     match error {
         MediaError::Unreadable => Status::UNRECOVERED_READ_ERROR.dnr(),
@@ -188,7 +189,8 @@ pub(crate) fn media_status(error: MediaError) -> Status {
         // The range was checked here: the engine and we disagree about the size.
         MediaError::OutOfRange => Status::INTERNAL_ERROR.dnr(),
         MediaError::TimedOut => Status::COMMAND_INTERRUPTED,
-        // Not a path error: the host would try the same path again without end.
+        // A drive that is gone is not taken back before the engine restarts. And not a path error: the host would try the
+        // same path again without end.
         MediaError::Gone => Status::INTERNAL_ERROR.dnr(),
     }
 }

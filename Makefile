@@ -4,8 +4,9 @@ SHELL := /bin/bash
 COUNT ?= 1
 SEED ?= 1
 OUT ?= out/pxe
+APPEND ?=
 
-.PHONY: help setup check unit image demo test first-light console clean
+.PHONY: help setup check binaries unit image demo test first-light console clean
 
 help: ## show this list
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*## /\t/' | expand -t 14
@@ -24,8 +25,8 @@ binaries: ## the release binaries that the image, the lab and the provider tests
 unit: binaries ## tests that need no emulated machine
 	IRONBAYD_BIN=$$(scripts/binaries.sh --print ironbayd) cargo test --locked --workspace --exclude tidy
 
-image: setup ## the PXE kit: kernel, initramfs, iPXE script, checksums
-	cargo run --release --locked -p image -- pxe --out $(OUT)
+image: setup ## the PXE kit: kernel, initramfs, iPXE script, checksums (APPEND="ironbay.insecure=1 ..." OUT=out/pxe)
+	cargo run --release --locked -p image -- pxe --out $(OUT) $(foreach argument,$(APPEND),--append $(argument))
 
 demo: setup ## PXE boot, terraform apply, a host writes and reads it back (KEEP=1 leaves it running)
 	cargo run --release --locked -p hwtests -- demo $(if $(KEEP),--keep)

@@ -28,7 +28,7 @@ else
 fi
 
 major=$(qemu-system-x86_64 --version | sed -n 's/^QEMU emulator version \([0-9]*\).*/\1/p')
-if [ "${major:-0}" -lt 9 ]; then
+if [ "${major:-0}" -lt 10 ]; then
     echo "setup: QEMU $major is too old for an IOMMU with emulated NVMe drives; installing the newer one"
     sh "$here/debian.sh" install qemu-system-x86 ipxe-qemu seabios
 fi
@@ -43,6 +43,6 @@ fi
 
 if ! command -v terraform >/dev/null && ! command -v tofu >/dev/null; then
     echo "setup: neither terraform nor tofu is in PATH. OpenTofu: https://opentofu.org/docs/intro/install/,"
-    echo "       Terraform: https://developer.hashicorp.com/terraform/install. Without them the demo uses the ironbay command,"
-    echo "       and the first_light scenario cannot run."
+    echo "       Terraform: https://developer.hashicorp.com/terraform/install. Without them the demo and the scenarios use the"
+    echo "       ironbay command; the provider's own tests need one of them, or IRONBAY_SKIP_TERRAFORM=1."
 fi

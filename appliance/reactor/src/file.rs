@@ -8,6 +8,8 @@
 //!
 //! Invariants
 //! - The buffer of an operation stays in its place in `in_flight` until the kernel's completion was seen.
+//! - After a flush that failed none succeeds. The kernel tells of a failed write-back once and then takes the data for
+//!   stored: the next host that flushes would be told that its writes are durable, and they are not.
 //! - Direct IO where the file system can (the page cache would hold every block twice), else through the page cache.
 //! - One user per drive: a lock keeps a second engine away from a file, exclusive opening (`O_EXCL`) also file systems,
 //!   swap and RAID away from a block device, whichever of its names is used.
@@ -118,6 +120,8 @@ pub struct FileDevice {
     done: VecDeque<Completion<DmaBuf>>,
     zeroing: Zeroing,
     zeroes: DmaBuf,
+    /// A flush failed.
+    has_lost_writes: bool,
 }
 
 impl FileDevice {
@@ -149,6 +153,7 @@ impl FileDevice {
             done: VecDeque::with_capacity(FILE_DEPTH_MAX as usize),
             zeroing: Zeroing::Punch,
             zeroes,
+            has_lost_writes: false,
         })
     }
 
@@ -171,6 +176,7 @@ impl FileDevice {
     /// A call has returned: the operation is over, or goes on with its next call.
     fn on_finished(&mut self, key: Key, result: io::Result<usize>) {
         let item = self.in_flight.get_mut(key).expect("an operation in flight");
+        let is_sync = matches!(item.step, Step::Sync);
         match next_step(item, result) {
             Next::Step(step) => {
                 // What one operation found out about the file system, the next ones need not try.
@@ -182,7 +188,13 @@ impl FileDevice {
                 item.step = step;
                 self.push(key);
             }
-            Next::Done(result) => {
+            Next::Done(mut result) => {
+                if is_sync {
+                    self.has_lost_writes |= result.is_err();
+                    // A flush that was on its way beside the one that failed.
+                    result =
+                        if self.has_lost_writes { result.and(Err(MediaError::WriteFault)) } else { result };
+                }
                 let item = self.in_flight.remove(key).expect("an operation in flight");
                 self.done.push_back(Completion { tag: item.tag, buf: item.op.into_buf(), result });
             }
@@ -206,6 +218,15 @@ impl BlockDevice for FileDevice {
     fn submit(&mut self, tag: Tag, op: Op<DmaBuf>) -> Result<(), Op<DmaBuf>> {
         if !self.is_in_range(&op) {
             self.done.push_back(Completion { tag, buf: op.into_buf(), result: Err(MediaError::OutOfRange) });
+            return Ok(());
+        }
+        let must_be_durable = match &op {
+            Op::Write { fua, .. } | Op::WriteZeroes { fua, .. } => *fua,
+            Op::Flush => true,
+            Op::Read { .. } => false,
+        };
+        if must_be_durable && self.has_lost_writes {
+            self.done.push_back(Completion { tag, buf: op.into_buf(), result: Err(MediaError::WriteFault) });
             return Ok(());
         }
         let step = match &op {
@@ -243,6 +264,11 @@ impl BlockDevice for FileDevice {
 }
 
 impl Device for FileDevice {
+    fn failure(&self) -> Option<String> {
+        let why = "a flush failed, and what was written before it may be lost; check the disk below it, then restart";
+        self.has_lost_writes.then(|| why.to_owned())
+    }
+
     fn prepare_sleep(&mut self) -> Sleep {
         self.ring.flush();
         self.ring.set_notify(true);
@@ -437,4 +463,40 @@ fn size(path: &Path, file: &mut File) -> Result<u64, FileError> {
         });
     }
     file.seek(SeekFrom::End(0)).map_err(failed)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use block::Lba;
+    use dma::ArenaConfig;
+
+    /// Goal: a flush that the kernel could not do is never followed by one that says all is well.
+    #[test]
+    fn no_flush_succeeds_after_a_failed_one() {
+        let path = std::env::temp_dir().join(format!("ironbay-flush-{}", std::process::id()));
+        let arena = Arena::new(ArenaConfig { bytes: 16 << 20, hugepages: false }).expect("16 MiB");
+        let config = FileConfig { path: path.clone(), create: Some(Bytes(1 << 20)) };
+        let mut device =
+            FileDevice::open(&config, &arena, &Waker::new().expect("an eventfd")).expect("a drive");
+        let finish = |device: &mut FileDevice, op| {
+            device.submit(Tag(1), op).expect("room");
+            loop {
+                if let Some(completion) = device.poll() {
+                    return completion.result;
+                }
+            }
+        };
+        assert_eq!((finish(&mut device, Op::Flush), device.failure()), (Ok(()), None));
+        let flush = InFlight { tag: Tag(2), op: Op::Flush, step: Step::Sync };
+        let key = device.in_flight.insert(flush).expect("room");
+        device.on_finished(key, Err(io::Error::from_raw_os_error(libc::EIO)));
+        assert_eq!(device.poll().map(|completion| completion.result), Some(Err(MediaError::WriteFault)));
+        assert_eq!(finish(&mut device, Op::Flush), Err(MediaError::WriteFault));
+        let write = |fua| Op::Write { lba: Lba(0), buf: arena.alloc_zeroed(4096).expect("a slot"), fua };
+        assert_eq!(finish(&mut device, write(true)), Err(MediaError::WriteFault));
+        assert_eq!(finish(&mut device, write(false)), Ok(()));
+        assert!(device.failure().is_some());
+        std::fs::remove_file(path).expect("removed");
+    }
 }

@@ -203,8 +203,11 @@ impl FirstLight {
             Ok((took, format!("power-on to first IO {} s", seconds(took))))
         })?;
         steps.step("fio ends with every block verified", || {
-            host.finish("fio", HOST_WORK)?.ok("fio")?;
-            Ok(((), String::new()))
+            let said = host.finish("fio", HOST_WORK)?.ok("fio")?;
+            // Without this an option that fio ignores would turn the check into nothing.
+            let (written, read) = fio_counts(&said)?;
+            ensure!(read >= written, "fio wrote {written} blocks and read only {read} of them back");
+            Ok(((), format!("{written} writes, {read} verified reads")))
         })
     }
 
@@ -314,8 +317,16 @@ fn parts(lab: &mut Lab) -> Result<(&crate::steps::Steps, &mut Host)> {
 fn fio_verify(target: &str) -> String {
     format!(
         "fio --name=verify --filename={target} --size=112m --rw=randwrite --bs=4k-12k --ioengine=libaio --direct=1 --iodepth=8 \
-         --verify=crc32c --verify_fatal=1 --randseed=77 --minimal"
+         --verify=crc32c --verify_fatal=1 --randseed=77 --output-format=json"
     )
+}
+
+/// How many writes and reads fio did.
+fn fio_counts(said: &str) -> Result<(u64, u64)> {
+    let json = said.find('{').map_or("", |start| &said[start..]);
+    let result: Value = serde_json::from_str(json).with_context(|| format!("fio answered {said:?}"))?;
+    let count = |side: &str| result.pointer(&format!("/jobs/0/{side}/total_ios")).and_then(Value::as_u64);
+    count("write").zip(count("read")).with_context(|| format!("fio reports no counts: {said:?}"))
 }
 
 /// Serial numbers and states, in order.

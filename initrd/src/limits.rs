@@ -8,9 +8,6 @@ use std::time::Duration;
 /// or the module index (about 60 KiB for 25 network card families).
 pub const FILE_BYTES_MAX: u64 = 1 << 20;
 
-/// NVMe drives that are claimed. A server with more than 128 NVMe functions is not known (guessed).
-pub const DRIVES_MAX: usize = 128;
-
 /// Rounds of module loading: a loaded bus driver may reveal devices with new aliases (PCI → virtio → …).
 pub const MODULE_ROUNDS_MAX: usize = 4;
 

@@ -18,12 +18,3 @@ pub const PAUSE_FIRST: Duration = Duration::from_millis(100);
 
 /// … to here.
 pub const PAUSE_MAX: Duration = Duration::from_secs(2);
-
-/// Drives in a pool: as many as the node accepts.
-pub const POOL_DRIVES_MAX: usize = 16;
-
-/// Characters of a name.
-pub const NAME_LEN_MAX: usize = 63;
-
-/// Sizes are multiples of this: the extent of a pool.
-pub const SIZE_STEP: u64 = 1 << 20;

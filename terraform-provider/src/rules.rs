@@ -1,15 +1,14 @@
 //! Rules for values, checked before anything is planned. An error completes the sentence "*attribute* …".
 
-use crate::limits::{NAME_LEN_MAX, POOL_DRIVES_MAX, SIZE_STEP};
 use crate::units::bytes;
+use control::limits::{NAME_LEN_MAX, POOL_DRIVES_MAX, SIZE_STEP_BYTES};
 use tf_framework::Value;
 use uuid::Uuid;
 
 /// A name of a pool or volume.
 pub(crate) fn name(value: &Value) -> Result<(), String> {
     let Some(name) = value.as_str() else { return Ok(()) };
-    let is_allowed = |c: char| c.is_ascii_lowercase() || c.is_ascii_digit() || c == '-';
-    if (1..=NAME_LEN_MAX).contains(&name.len()) && name.chars().all(is_allowed) {
+    if control::is_name(name) {
         return Ok(());
     }
     Err(format!("must have 1 to {NAME_LEN_MAX} characters of a-z, 0-9 and '-', not {name:?}"))
@@ -18,10 +17,13 @@ pub(crate) fn name(value: &Value) -> Result<(), String> {
 /// The size of a volume.
 pub(crate) fn size(value: &Value) -> Result<(), String> {
     let Some(size) = value.as_u64() else { return Ok(()) };
-    if size > 0 && size.is_multiple_of(SIZE_STEP) {
+    if size > 0 && size.is_multiple_of(SIZE_STEP_BYTES) {
         return Ok(());
     }
-    let next = size.max(1).checked_next_multiple_of(SIZE_STEP).unwrap_or(u64::MAX - u64::MAX % SIZE_STEP);
+    let next = size
+        .max(1)
+        .checked_next_multiple_of(SIZE_STEP_BYTES)
+        .unwrap_or(u64::MAX - u64::MAX % SIZE_STEP_BYTES);
     Err(format!("must be a multiple of 1 MiB (1048576 bytes), not {size}; the next is {}", bytes(next)))
 }
 

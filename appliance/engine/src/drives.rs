@@ -6,8 +6,8 @@
 //! - Serial numbers are unique among drives that work: people name drives by them.
 
 use crate::DriveSpec;
-use crate::limits::DRIVES_MAX;
 use block::{BlockDevice, Bytes, Completion, Geometry, Op, Tag};
+use control::limits::DRIVES_MAX;
 use control::{DriveState, DriveStatus};
 use dma::{Arena, DmaBuf};
 use net::Waker;

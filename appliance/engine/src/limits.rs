@@ -1,10 +1,16 @@
 //! Bounds of the engine.
 
+use control::limits::{DRIVES_MAX, NAME_LEN_MAX, POOL_DRIVES_MAX, SERIAL_LEN_MAX, SIZE_STEP_BYTES};
 use core::time::Duration;
 
-/// Drives of a node. Guess: more than fit into two units; and no more pools than subsystems come of it.
-pub(crate) const DRIVES_MAX: usize = 64;
+// No more pools than subsystems come of the drives of a node.
 const _: () = assert!(DRIVES_MAX <= nvme_subsystem::limits::SUBSYSTEMS_MAX);
+
+// What the contract promises to clients is what fits on the drives.
+const _: () = assert!(NAME_LEN_MAX == ondisk::limits::NAME_LEN_MAX);
+const _: () = assert!(SERIAL_LEN_MAX == ondisk::limits::SERIAL_LEN_MAX);
+const _: () = assert!(POOL_DRIVES_MAX == ondisk::limits::MEMBERS_MAX);
+const _: () = assert!(SIZE_STEP_BYTES == ondisk::EXTENT_BYTES);
 
 /// Memory of the arena that a drive may keep: a file drive has a buffer of zeroes of 128 KiB, and large buffers are two
 /// thirds of an arena.
@@ -29,3 +35,18 @@ pub(crate) const SETTLE_PERIOD: Duration = Duration::from_secs(5);
 pub(crate) const JOB_TAG_BITS: u32 = 40;
 
 const _: () = assert!(JOBS_MAX < 1 << (63 - JOB_TAG_BITS));
+
+#[cfg(test)]
+mod tests {
+    use super::NAME_LEN_MAX;
+
+    /// Goal: a name that clients take is one that drives can hold, and no other. Method: every character, every length.
+    #[test]
+    fn contract_and_format_agree_on_names() {
+        let characters = (0..=255_u8).map(|byte| format!("a{}", char::from(byte)));
+        let lengths = (0..=NAME_LEN_MAX + 1).map(|len| "a".repeat(len));
+        for text in characters.chain(lengths) {
+            assert_eq!(control::is_name(&text), ondisk::Name::new(&text).is_ok(), "{text:?}");
+        }
+    }
+}

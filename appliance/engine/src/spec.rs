@@ -3,13 +3,11 @@
 //! Foreign text: parsed once, refused with a sentence that shows what would be right.
 
 use block::{Bytes, SizeError};
+use control::limits::SERIAL_LEN_MAX;
 use core::fmt;
 use core::str::FromStr;
 use std::path::PathBuf;
 use vfio::Bdf;
-
-/// The longest serial number, as in NVMe Identify Controller (Base 2.0 figure 275, SN).
-const SERIAL_LEN_MAX: usize = 20;
 
 /// Which drive to open, and how.
 #[derive(Clone, Debug, PartialEq, Eq)]

@@ -2,18 +2,6 @@
 
 use std::time::Duration;
 
-/// Names of pools and volumes (contract of the API; a name also fits a DNS label and a Linux device name).
-pub(crate) const NAME_LEN_MAX: usize = 63;
-
-/// Drives of one pool (bound of the pool's metadata record).
-pub(crate) const POOL_DRIVES_MAX: usize = 16;
-
-/// A serial number (NVMe Base 2.0 figure 275, SN: 20 bytes).
-pub(crate) const SERIAL_LEN_MAX: usize = 20;
-
-/// Granularity of volumes: one extent of a pool.
-pub(crate) const SIZE_STEP_BYTES: u64 = 1 << 20;
-
 /// Calls that run at a time, over all clients: each holds a few KiB and a place in the engine's mailbox. Terraform works
 /// on ten resources at a time.
 pub(crate) const CALLS_MAX: usize = 64;

@@ -2,8 +2,8 @@
 //!
 //! Each refusal names the field as the API calls it, and what would be right.
 
-use crate::limits::{NAME_LEN_MAX, POOL_DRIVES_MAX, SERIAL_LEN_MAX, SIZE_STEP_BYTES};
 use api::v1;
+use control::limits::{NAME_LEN_MAX, POOL_DRIVES_MAX, SERIAL_LEN_MAX, SIZE_STEP_BYTES};
 use control::{ControlError, CreatePool, DeletePool, DeleteVolume, ErrorKind, ResizeVolume};
 use uuid::Uuid;
 
@@ -27,8 +27,7 @@ pub(crate) fn shown(text: &str) -> String {
 
 /// An object's name.
 pub(crate) fn name(text: &str) -> Result<String, ControlError> {
-    let is_good = |b: u8| b.is_ascii_lowercase() || b.is_ascii_digit() || b == b'-';
-    if text.is_empty() || text.len() > NAME_LEN_MAX || !text.bytes().all(is_good) {
+    if !control::is_name(text) {
         let remedy = format!("use 1 to {NAME_LEN_MAX} of the characters a to z, 0 to 9 and -");
         return Err(wrong("name", format!("{} is no name", shown(text)), remedy));
     }

@@ -8,8 +8,8 @@
 
 use super::files;
 use crate::failure::Failure;
-use crate::limits::DRIVES_MAX;
 use crate::phase::Outcome;
+use control::limits::DRIVES_MAX;
 use std::path::{Path, PathBuf};
 
 /// PCI base class, subclass and interface of an NVMe IO controller (PCI Code and ID Assignment 1.x, class 01h 08h 02h).

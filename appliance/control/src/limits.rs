@@ -1,0 +1,20 @@
+//! Bounds of the contract: what the engine refuses, and clients may therefore refuse earlier.
+//!
+//! The engine asserts that they are those of the format on the drives.
+
+/// Names of pools and volumes: what a DNS label may have, so that names can become host names.
+pub const NAME_LEN_MAX: usize = 63;
+
+/// A serial number of a drive (NVMe Base 2.0 figure 275, SN: 20 bytes).
+pub const SERIAL_LEN_MAX: usize = 20;
+
+/// Drives of one pool: for so many the pool's metadata record has room.
+pub const POOL_DRIVES_MAX: usize = 16;
+
+/// Sizes of volumes are multiples of this: one extent of a pool.
+pub const SIZE_STEP_BYTES: u64 = 1 << 20;
+
+/// Drives of a node. Guess: more than fit into two units.
+pub const DRIVES_MAX: usize = 64;
+
+const _: () = assert!(POOL_DRIVES_MAX <= DRIVES_MAX);

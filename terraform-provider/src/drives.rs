@@ -1,5 +1,6 @@
 //! `data "ironbay_drives"`: what drives the node holds, for choosing those of a pool.
 
+use crate::fields;
 use crate::node::Node;
 use crate::refusal::diagnostic;
 use crate::rules;
@@ -68,7 +69,7 @@ fn word(state: v1::DriveState) -> &'static str {
 }
 
 fn to_value(drive: &v1::Drive) -> Value {
-    let fields = [
+    Value::Object(fields::object([
         ("serial", drive.serial.as_str().into()),
         ("model", drive.model.as_str().into()),
         ("path", drive.path.as_str().into()),
@@ -78,6 +79,5 @@ fn to_value(drive: &v1::Drive) -> Value {
         ("detail", Value::text_or_null(&drive.detail)),
         ("pool_id", Value::text_or_null(&drive.pool_id)),
         ("pool_name", Value::text_or_null(&drive.pool_name)),
-    ];
-    Value::Object(fields.map(|(name, value)| (name.to_owned(), value)).into())
+    ]))
 }

@@ -4,6 +4,8 @@
 //!  pool, volume   resources        drives      data source       parse_size   function
 //!  node           the connection: lazy, patient with a restart, bounded
 //!  refusal        errors of the API as diagnostics with attributes
+//!  rules          checks of values before anything is planned
+//!  fields, units  reading and making objects; sizes for people
 //! ```
 //!
 //! Invariants
@@ -14,6 +16,7 @@
 #![forbid(unsafe_code)]
 
 mod drives;
+mod fields;
 pub mod limits;
 mod node;
 mod parse_size;

@@ -2,6 +2,7 @@
 //!
 //! Values that change by themselves (free space, state) are not here: they would be drift on every plan.
 
+use crate::fields::{self, flag, text};
 use crate::node::{CallError, Node};
 use crate::refusal::{diagnostic, with_import_hint};
 use crate::rules;
@@ -123,14 +124,6 @@ async fn get(context: &Context<Node>, key: Key) -> Result<v1::Pool, CallError> {
     context.client.call(&context.stop, &key, |c, r| async move { c.pool(r).await }).await
 }
 
-fn text(object: &Object, name: &str) -> String {
-    object.get(name).and_then(Value::as_str).unwrap_or_default().to_owned()
-}
-
-fn flag(object: &Object, name: &str) -> bool {
-    object.get(name).and_then(Value::as_bool).unwrap_or_default()
-}
-
 fn serials(object: &Object) -> Vec<String> {
     let drives = object.get("drives").and_then(Value::as_list).unwrap_or_default();
     drives.iter().filter_map(Value::as_str).map(str::to_owned).collect()
@@ -146,9 +139,7 @@ fn state(pool: &v1::Pool, inputs: Object) -> Object {
         ("subsystem_nqn", pool.subsystem_nqn.as_str().into()),
         ("size_bytes", pool.size_bytes.into()),
     ];
-    let mut state = inputs;
-    state.extend(observed.map(|(name, value)| (name.to_owned(), value)));
-    state
+    fields::state(observed, inputs)
 }
 
 fn replace_warning(prior: &Object, because: &[&'static str]) -> Diagnostic {

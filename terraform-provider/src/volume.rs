@@ -5,6 +5,7 @@
 //! - Another name or pool is another volume: the plan says so and warns that the data goes.
 //! - `deletion_protection` is read from the state, not from the configuration: removing the block does not lift it.
 
+use crate::fields::{self, flag, text};
 use crate::node::{CallError, Node};
 use crate::refusal::{diagnostic, with_import_hint};
 use crate::rules;
@@ -159,7 +160,7 @@ impl Resource<Node> for VolumeResource {
         if let Some(refused) = protected(&prior) {
             return Err(refused.into());
         }
-        let force = prior.get("force_delete").and_then(Value::as_bool).unwrap_or_default();
+        let force = flag(&prior, "force_delete");
         let request = v1::DeleteVolumeRequest { id: text(&prior, "id"), force };
         match context
             .client
@@ -193,10 +194,6 @@ async fn get(context: &Context<Node>, key: Key) -> Result<v1::Volume, CallError>
     context.client.call(&context.stop, &key, |c, r| async move { c.volume(r).await }).await
 }
 
-fn text(object: &Object, name: &str) -> String {
-    object.get(name).and_then(Value::as_str).unwrap_or_default().to_owned()
-}
-
 /// The state of a volume; what only the user says is taken from `inputs`.
 fn state(volume: &v1::Volume, inputs: Object) -> Object {
     let connection = volume.connection.clone().unwrap_or_default();
@@ -210,10 +207,10 @@ fn state(volume: &v1::Volume, inputs: Object) -> Object {
         )
     });
     let portal = |p: &v1::Portal| {
-        Value::Object(Object::from([
-            ("transport".to_owned(), p.transport.as_str().into()),
-            ("address".to_owned(), p.address.as_str().into()),
-            ("port".to_owned(), p.port.into()),
+        Value::Object(fields::object([
+            ("transport", p.transport.as_str().into()),
+            ("address", p.address.as_str().into()),
+            ("port", p.port.into()),
         ]))
     };
     let observed = [
@@ -227,9 +224,7 @@ fn state(volume: &v1::Volume, inputs: Object) -> Object {
         ("portals", Value::List(portals.iter().map(portal).collect())),
         ("connect_command", command.map_or(Value::Null, Value::from)),
     ];
-    let mut state = inputs;
-    state.extend(observed.map(|(name, value)| (name.to_owned(), value)));
-    state
+    fields::state(observed, inputs)
 }
 
 fn shrink_refused(prior: &Object, before: u64, after: u64) -> Diagnostic {
@@ -248,7 +243,7 @@ fn shrink_refused(prior: &Object, before: u64, after: u64) -> Diagnostic {
 }
 
 fn protected(prior: &Object) -> Option<Diagnostic> {
-    let is_protected = prior.get("deletion_protection").and_then(Value::as_bool).unwrap_or_default();
+    let is_protected = flag(prior, "deletion_protection");
     let name = text(prior, "name");
     is_protected.then(|| {
         Diagnostic::error(

@@ -114,12 +114,14 @@ impl Chunks {
         self.first_len = 0;
     }
 
-    /// Copies `bytes` to the start.
+    /// Copies `bytes` to the start, and zeroes what is behind them: it held data of others.
     pub(crate) fn fill(&mut self, bytes: &[u8]) {
         let mut rest = bytes;
         for buffer in self.buffers.iter_mut().flatten() {
             let (now, later) = rest.split_at(rest.len().min(buffer.len()));
-            buffer.as_mut()[..now.len()].copy_from_slice(now);
+            let (start, behind) = buffer.as_mut().split_at_mut(now.len());
+            start.copy_from_slice(now);
+            behind.fill(0);
             rest = later;
         }
         assert!(rest.is_empty(), "the buffers hold all bytes");

@@ -69,7 +69,7 @@ pub(crate) struct Command {
     pub(crate) len: usize,
     /// The first failure.
     pub(crate) failure: Option<Failure>,
-    /// Data of a completion that waits for memory.
+    /// Data of a completion that waits for memory; zeroes at its end are left out.
     pub(crate) page: Vec<u8>,
     /// Looks at the clock while its data was missing and others waited for memory.
     pub(crate) idle_looks: u32,

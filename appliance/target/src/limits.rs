@@ -49,6 +49,10 @@ pub const RESERVE_BUFFERS: usize = 4;
 /// The smallest arena: room for a few of the longest commands beside the reserve and what drives keep.
 pub const ARENA_BYTES_MIN: usize = 8 << 20;
 
+/// Pages for the host (Identify, logs) that wait for memory on one connection; more are refused, and may be asked for
+/// again. A host has a few admin commands on the way; one that has hundreds wants us to keep their pages.
+pub const PAGES_WAITING_MAX: usize = 16;
+
 /// Looks at the clock ([`TIMER_PERIOD`]), made while others wait for memory, after which a connection is closed that keeps
 /// some and does nothing with it: 15 seconds. Those that wait still get theirs before their hosts give up (Linux: 30 s).
 pub const IDLE_MEMORY_LOOKS_MAX: u32 = 150;

@@ -3,7 +3,7 @@
 use crate::Target;
 use crate::command::{Failure, Purpose, State, Transfer};
 use crate::connection::{Connection, Life};
-use crate::limits::TRANSFER_BYTES_MAX;
+use crate::limits::{PAGES_WAITING_MAX, TRANSFER_BYTES_MAX};
 use block::Tick;
 use nvme_spec::{Cqe, Sqe, Status};
 use nvme_subsystem::{Action, Answer, Command, Io, IoKind, Outcome};
@@ -136,11 +136,18 @@ impl Target {
     }
 
     fn on_answer(&mut self, place: usize, connection: &mut Connection, slot: Slot, answer: Answer) {
-        let Answer { cqe, data } = answer;
+        let Answer { cqe, mut data } = answer;
         if data.is_empty() || !cqe.status().is_success() {
             return self.answer(place, connection, slot, Reply::with_data(cqe, 0));
         }
+        if connection.commands.iter().filter(|command| !command.page.is_empty()).count() >= PAGES_WAITING_MAX
+        {
+            return self.answer(place, connection, slot, Reply::status(Status::COMMAND_INTERRUPTED));
+        }
         let len = data.len();
+        // A host may ask for a megabyte of a page that has a few bytes: the rest is not kept.
+        data.truncate(data.iter().rposition(|byte| *byte != 0).map_or(0, |last| last + 1));
+        data.shrink_to_fit();
         connection.command(slot).page = data;
         self.need_memory(place, connection, slot, len, Purpose::Page(cqe), Transfer::ToHost);
     }
@@ -156,7 +163,7 @@ impl Target {
         let command = connection.command(slot);
         let page = core::mem::take(&mut command.page);
         command.chunks.fill(&page);
-        let len = u32::try_from(page.len()).expect("a page is at most 1 MiB");
+        let len = u32::try_from(command.len).expect("a page is at most 1 MiB");
         self.answer(place, connection, slot, Reply::with_data(cqe, len));
     }
 

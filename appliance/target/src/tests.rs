@@ -347,6 +347,49 @@ fn memory_comes_back_from_who_does_not_use_it() {
     bench.join(hoarder);
 }
 
+/// Goal: a host that asks for many long pages while there is no memory makes us keep only little. The pages that it gets are
+/// zero behind their end, whatever was in that memory before.
+#[test]
+fn waiting_pages_are_few_and_short() {
+    let mut bench = Bench::new();
+    let (go_on, may_go_on) = std::sync::mpsc::channel::<()>();
+    let host = bench.host(move |mut host| {
+        let data = pattern(1 << 20, 5);
+        let write = |number: u64| transfer(NvmOpcode::WRITE, 1, number * 256, 1 << 20);
+        let writes: Vec<_> =
+            (0..24).map(|n| host.io.submit(write(n), Data::Write(1 << 20), data.clone())).collect();
+        host.io.send().expect("sent");
+        may_go_on.recv().expect("the test goes on");
+        let mut smart = Sqe::new(AdminOpcode::GET_LOG_PAGE.0, 0);
+        (smart.cdw10, smart.cdw11) = (0xffff_0002.into(), 3.into());
+        let pages: Vec<_> =
+            (0..30).map(|_| host.admin.submit(smart, Data::Read(1 << 20), Vec::new())).collect();
+        host.admin.send().expect("sent");
+        may_go_on.recv().expect("the test goes on");
+        let are_written =
+            writes.into_iter().all(|slot| host.io.finish(slot).expect("answered").status().is_success());
+        let statuses: Vec<Status> =
+            pages.into_iter().map(|slot| host.admin.finish(slot).expect("answered").status()).collect();
+        let (_, page) = host.admin.read(smart, 1 << 20).expect("answered");
+        (are_written, statuses, page[3], page[512..].iter().all(|byte| *byte == 0))
+    });
+    bench.until(|bench| bench.target.counters().memory_waits > 0);
+    go_on.send(()).expect("the host waits");
+    let kept = |bench: &Bench| -> Vec<usize> {
+        let commands = bench.target.connections.iter().flatten().flat_map(|c| &c.commands);
+        commands.map(|command| command.page.capacity()).filter(|bytes| *bytes > 0).collect()
+    };
+    bench.until(|bench| kept(bench).len() >= limits::PAGES_WAITING_MAX);
+    (0..100).for_each(|_| bench.turn());
+    assert_eq!(kept(&bench).len(), limits::PAGES_WAITING_MAX);
+    assert!(kept(&bench).iter().sum::<usize>() < 16 << 10);
+    go_on.send(()).expect("the host waits");
+    let (are_written, statuses, spare, is_clean) = bench.join(host);
+    assert!(are_written && spare == 100 && is_clean);
+    assert_eq!(statuses.iter().filter(|status| status.is_success()).count(), limits::PAGES_WAITING_MAX);
+    assert_eq!(statuses.iter().filter(|status| status.is(Status::COMMAND_INTERRUPTED)).count(), 14);
+}
+
 /// Goal: a host that is silent for longer than its keep alive timeout loses its connections; one that speaks keeps them.
 #[test]
 fn silent_host_is_dropped() {

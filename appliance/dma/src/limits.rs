@@ -11,6 +11,8 @@ pub const SLOT_LARGE: usize = 128 << 10;
 pub const BUFFER_BYTES_MAX: usize = SLOT_LARGE;
 /// A hugepage, and the unit in which an arena is sized.
 pub const HUGEPAGE: usize = 2 << 20;
+/// One part in so many of the available memory is left alone by an arena of normal pages (guessed).
+pub const NORMAL_PAGES_SPARE: usize = 8;
 /// The smallest arena: one hugepage.
 pub const ARENA_BYTES_MIN: usize = HUGEPAGE;
 /// The largest arena. Guessed; slots are counted in 32 bits, which would allow 16 TiB.

@@ -3,7 +3,7 @@
 //! A memfd and not anonymous memory, so that the memory can later outlive this process (the descriptor is handed to a
 //! keeper) and be shown to other processes.
 
-use crate::limits::HUGEPAGE;
+use crate::limits::{HUGEPAGE, NORMAL_PAGES_SPARE};
 use core::ffi::c_void;
 use core::num::NonZeroUsize;
 use core::ptr::NonNull;
@@ -60,8 +60,11 @@ impl Mapping {
                 Err(errno) => refused = Some(errno),
             }
         }
-        let mut mapping = Self::map(size, Pages::Normal)
-            .map_err(|errno| ArenaError::Memory { mib: len >> 20, source: errno.into() })?;
+        // Normal pages are not reserved: the kernel kills processes, also others, rather than refuse them.
+        let meminfo = std::fs::read_to_string("/proc/meminfo").unwrap_or_default();
+        let mapped = if fits(len, &meminfo) { Self::map(size, Pages::Normal) } else { Err(Errno::ENOMEM) };
+        let mut mapping =
+            mapped.map_err(|errno| ArenaError::Memory { mib: len >> 20, source: errno.into() })?;
         mapping.refused = refused;
         Ok(mapping)
     }
@@ -112,11 +115,34 @@ impl Mapping {
     }
 }
 
+/// Whether `len` bytes leave something of the memory that the kernel calls available. A kernel that does not say is
+/// believed to have it.
+fn fits(len: usize, meminfo: &str) -> bool {
+    let line = meminfo.lines().find_map(|line| line.strip_prefix("MemAvailable:"));
+    let kib = line.and_then(|rest| rest.trim().strip_suffix("kB")?.trim().parse::<usize>().ok());
+    kib.is_none_or(|kib| len >> 10 <= kib - kib / NORMAL_PAGES_SPARE)
+}
+
 impl Drop for Mapping {
     fn drop(&mut self) {
         // SAFETY: base and length are those of the mapping made in `map`; buffers and queues keep the mapping alive
         // through their `Rc`, so nothing points into it any more.
         let done = unsafe { munmap(self.base.cast::<c_void>(), self.len) };
         assert!(done.is_ok(), "the arena's own mapping can be unmapped");
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Goal: an arena that would take all memory is refused before a page of it is touched.
+    #[test]
+    fn memory_that_is_not_there_is_not_taken() {
+        let meminfo = "MemTotal:        2000000 kB\nMemFree:  1 kB\nMemAvailable:    1048576 kB\n";
+        assert!(fits(896 << 20, meminfo));
+        assert!(!fits(897 << 20, meminfo));
+        assert!(!fits(usize::MAX, meminfo));
+        assert!(fits(64 << 20, "") && fits(64 << 20, "MemAvailable: much kB"));
     }
 }

@@ -3,6 +3,17 @@
 /// Sockets open together, listeners not counted. Guess: 64 hosts with 16 queues each. One more is closed at once.
 pub const SOCKETS_MAX: usize = 1024;
 
+/// Seconds of silence after which the other end of a connection is asked whether it is still there. Hosts may connect
+/// without a keep alive of their own; one that lost its power would keep its socket for ever.
+pub const PROBE_AFTER_S: u32 = 60;
+
+/// Seconds between such questions.
+pub const PROBE_PERIOD_S: u32 = 10;
+
+/// Milliseconds after which a connection is dead whose other end does not answer such questions, confirms nothing of what
+/// was sent, or takes nothing of it.
+pub const UNCONFIRMED_MS_MAX: u32 = 120_000;
+
 /// Entries of the submission queue: half of the sockets may start something in one round before an extra system call.
 pub const SUBMISSIONS_MAX: u32 = 1024;
 

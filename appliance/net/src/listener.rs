@@ -1,5 +1,6 @@
 //! Listening sockets.
 
+use crate::limits::{PROBE_AFTER_S, PROBE_PERIOD_S, UNCONFIRMED_MS_MAX};
 use nix::sys::socket::{
     AddressFamily, Backlog, SockFlag, SockType, SockaddrStorage, bind, getpeername, getsockname, listen,
     setsockopt, socket, sockopt,
@@ -24,6 +25,11 @@ impl Listener {
         let family = if address.is_ipv4() { AddressFamily::Inet } else { AddressFamily::Inet6 };
         let fd = socket(family, SockType::Stream, SockFlag::SOCK_CLOEXEC, None)?;
         setsockopt(&fd, sockopt::ReuseAddr, &true)?;
+        // Connections inherit these.
+        setsockopt(&fd, sockopt::KeepAlive, &true)?;
+        setsockopt(&fd, sockopt::TcpKeepIdle, &PROBE_AFTER_S)?;
+        setsockopt(&fd, sockopt::TcpKeepInterval, &PROBE_PERIOD_S)?;
+        setsockopt(&fd, sockopt::TcpUserTimeout, &UNCONFIRMED_MS_MAX)?;
         bind(fd.as_raw_fd(), &SockaddrStorage::from(address))?;
         // As many waiting connections as the system allows (net.core.somaxconn): after a restart all hosts come at once.
         listen(&fd, Backlog::MAXALLOWABLE)?;

@@ -421,6 +421,12 @@ impl Net {
         unsafe { self.ring.push(entry) };
     }
 
+    #[cfg(test)]
+    pub(crate) fn descriptor(&self, id: SocketId) -> Option<std::os::fd::BorrowedFd<'_>> {
+        use std::os::fd::AsFd;
+        self.sockets.get(id.0).map(|socket| socket.fd.as_fd())
+    }
+
     fn in_flight(&self) -> usize {
         let on_sockets =
             |socket: &Socket| usize::from(socket.recv.is_some()) + usize::from(socket.send.is_some());

@@ -1,9 +1,11 @@
 //! Sockets of a `Net` against plain blocking sockets over loopback.
 #![expect(clippy::wildcard_enum_match_arm, reason = "a test waits for one kind of event")]
 
+use crate::limits::{PROBE_AFTER_S, UNCONFIRMED_MS_MAX};
 use crate::{Event, Landing, Net, Outgoing, SocketId, Waker};
 use core::time::Duration;
 use dma::{Arena, ArenaConfig};
+use nix::sys::socket::{getsockopt, sockopt};
 use std::io::{Read, Write};
 use std::net::TcpStream;
 
@@ -46,6 +48,16 @@ fn connected() -> Bench {
 
 fn arena() -> Arena {
     Arena::new(ArenaConfig { bytes: 16 << 20, hugepages: false }).expect("16 MiB")
+}
+
+/// Goal: a peer that vanishes without a word is noticed, whether or not something was on the way to it.
+#[test]
+fn vanished_peers_are_noticed() {
+    let bench = connected();
+    let fd = bench.net.descriptor(bench.socket).expect("an open socket");
+    assert_eq!(getsockopt(&fd, sockopt::KeepAlive), Ok(true));
+    assert_eq!(getsockopt(&fd, sockopt::TcpKeepIdle), Ok(PROBE_AFTER_S));
+    assert_eq!(getsockopt(&fd, sockopt::TcpUserTimeout), Ok(UNCONFIRMED_MS_MAX));
 }
 
 /// Goal: bytes land in the middle of the given memory, and nowhere else.

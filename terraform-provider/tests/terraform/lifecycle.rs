@@ -2,7 +2,7 @@
 
 use crate::cli::{Plan, Terraform};
 use crate::fake::Fake;
-use crate::real::Node;
+use crate::real::RealNode;
 use api::{Client, Timeouts, v1};
 
 const MIB: u64 = 1 << 20;
@@ -104,7 +104,7 @@ fn whole_life_on_the_fake() {
 #[test]
 fn whole_life_on_the_real_node() {
     if Terraform::new("").is_some() {
-        whole_life(&Node::start().endpoint);
+        whole_life(RealNode::start().endpoint());
     }
 }
 

@@ -2,7 +2,7 @@
 
 use crate::cli::Terraform;
 use crate::fake::{Fake, Fault};
-use crate::real::Node;
+use crate::real::RealNode;
 
 const MIB: u64 = 1 << 20;
 const GIB: u64 = 1 << 30;
@@ -169,8 +169,8 @@ fn refusals_of_the_fake() {
 #[test]
 fn refusals_of_the_real_node() {
     if Terraform::new("").is_some() {
-        let node = Node::start();
-        [over_capacity, name_is_taken, pool_in_use].iter().for_each(|scenario| scenario(&node.endpoint));
+        let node = RealNode::start();
+        [over_capacity, name_is_taken, pool_in_use].iter().for_each(|scenario| scenario(node.endpoint()));
     }
 }
 

@@ -1,6 +1,6 @@
 //! What goes wrong, and what the client says then.
 
-use crate::support::{Node, client, dir};
+use crate::support::{Manage, client, dir, start};
 use std::net::TcpListener;
 
 /// Goal: an address where no node is gives exit code 5, the address, and what to check, in bounded time.
@@ -25,7 +25,7 @@ fn unreachable_nodes() {
 #[test]
 fn refusals() {
     let dir = dir();
-    let node = Node::start(&dir, &["S0"]);
+    let node = start(&dir, &["S0"]);
     let text = node.run(&["volume", "get", "nothing"]).refused(3);
     assert!(text.contains("volume/nothing"), "{text}");
     let text = node.run(&["pool", "create", "tank", "--drive", "S9"]).refused(3);

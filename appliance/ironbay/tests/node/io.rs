@@ -1,6 +1,6 @@
 //! Reading and writing volumes through our own host.
 
-use crate::support::{Node, dir};
+use crate::support::{Manage, dir, start};
 use ironbay::host::{HostError, Session, SessionConfig, Target};
 use serde_json::Value;
 
@@ -18,7 +18,7 @@ fn target(volume: &Value) -> Target {
 #[test]
 fn data_and_identity_survive_restarts() {
     let dir = dir();
-    let node = Node::start(&dir, &["S0", "S1"]);
+    let node = start(&dir, &["S0", "S1"]);
     node.run(&["pool", "create", "tank", "--drive", "S0", "--drive", "S1"]).done();
     node.run(&["volume", "create", "spare", "--pool", "tank", "--size", "1MiB"]).done();
     let made = node.json(&["volume", "create", "db", "--pool", "tank", "--size", "32MiB"]);
@@ -34,7 +34,7 @@ fn data_and_identity_survive_restarts() {
     assert_eq!(written["commands"], 256, "{written}");
     node.stop();
 
-    let node = Node::start(&dir, &["S0", "S1"]);
+    let node = start(&dir, &["S0", "S1"]);
     let found = node.json(&["volume", "get", "db"]);
     assert_eq!(identity(&found), identity(&made));
     let verify = ["io", "--volume", "db", "verify", "--seed", "7"];
@@ -45,7 +45,7 @@ fn data_and_identity_survive_restarts() {
     node.run(&[&again[..], &["--io-size", "4KiB", "--queue-depth", "64"]].concat()).done();
     node.kill();
 
-    let node = Node::start(&dir, &["S0", "S1"]);
+    let node = start(&dir, &["S0", "S1"]);
     assert_eq!(identity(&node.json(&["volume", "get", "db"])), identity(&made));
     node.run(&[
         "io",
@@ -73,7 +73,7 @@ fn data_and_identity_survive_restarts() {
 #[test]
 fn a_volume_grows_under_a_host() {
     let dir = dir();
-    let node = Node::start(&dir, &["S0"]);
+    let node = start(&dir, &["S0"]);
     node.run(&["pool", "create", "tank", "--drive", "S0"]).done();
     let volume = node.json(&["volume", "create", "db", "--pool", "tank", "--size", "2MiB"]);
     let mut session = Session::connect(&target(&volume), SessionConfig::default()).expect("a session");
@@ -100,7 +100,7 @@ fn a_volume_grows_under_a_host() {
 #[test]
 fn a_volume_in_use_is_not_deleted() {
     let dir = dir();
-    let node = Node::start(&dir, &["S0"]);
+    let node = start(&dir, &["S0"]);
     node.run(&["pool", "create", "tank", "--drive", "S0"]).done();
     let volume = node.json(&["volume", "create", "db", "--pool", "tank", "--size", "2MiB"]);
     let mut place = target(&volume);
@@ -119,7 +119,7 @@ fn a_volume_in_use_is_not_deleted() {
 #[test]
 fn wrong_places() {
     let dir = dir();
-    let node = Node::start(&dir, &["S0"]);
+    let node = start(&dir, &["S0"]);
     node.run(&["pool", "create", "tank", "--drive", "S0"]).done();
     let volume = node.json(&["volume", "create", "db", "--pool", "tank", "--size", "2MiB"]);
     let nqn = volume["connection"]["subsystem_nqn"].as_str().expect("an NQN");

@@ -1,6 +1,6 @@
 //! Pools and volumes, from blank drives and back.
 
-use crate::support::{Node, dir};
+use crate::support::{Manage, dir, start};
 
 const MIB: u64 = 1 << 20;
 
@@ -8,7 +8,7 @@ const MIB: u64 = 1 << 20;
 #[test]
 fn from_blank_drives_and_back() {
     let dir = dir();
-    let node = Node::start(&dir, &["S0", "S1"]);
+    let node = start(&dir, &["S0", "S1"]);
     let drives = node.json(&["drive", "list"]);
     assert_eq!(drives.as_array().map(Vec::len), Some(2), "{drives}");
     assert_eq!((&drives[0]["serial"], &drives[0]["state"]), (&"S0".into(), &"blank".into()), "{drives}");
@@ -56,7 +56,7 @@ fn from_blank_drives_and_back() {
 #[test]
 fn creation_is_repeatable() {
     let dir = dir();
-    let node = Node::start(&dir, &["S0"]);
+    let node = start(&dir, &["S0"]);
     node.run(&["pool", "create", "tank", "--drive", "S0"]).done();
     let id = "0191b1c2-7d3e-4f5a-8b6c-1d2e3f4a5b6c";
     let create = ["volume", "create", "db", "--pool", "tank", "--size", "4MiB", "--id", id];
@@ -74,7 +74,7 @@ fn creation_is_repeatable() {
 #[test]
 fn no_space_says_how_much_there_is() {
     let dir = dir();
-    let node = Node::start(&dir, &["S0"]);
+    let node = start(&dir, &["S0"]);
     let pool = node.json(&["pool", "create", "tank", "--drive", "S0"]);
     let free = pool["free_bytes"].as_u64().expect("a number").to_string();
     let text = node.run(&["volume", "create", "db", "--pool", "tank", "--size", "1TiB"]).refused(4);
@@ -90,7 +90,7 @@ fn foreign_data_is_not_overwritten_unasked() {
     let mut image = vec![0u8; 64 << 20];
     image[1024 + 56..1024 + 58].copy_from_slice(&[0x53, 0xef]);
     std::fs::write(dir.path().join("S0.img"), &image).expect("written");
-    let node = Node::start(&dir, &["S0"]);
+    let node = start(&dir, &["S0"]);
     let drives = node.json(&["drive", "list"]);
     assert_eq!(drives[0]["state"], "foreign", "{drives}");
     assert!(drives[0]["detail"].as_str().is_some_and(|d| !d.is_empty()), "the evidence is named: {drives}");

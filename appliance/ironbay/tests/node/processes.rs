@@ -1,9 +1,10 @@
 //! Engine and agent as processes of their own, joined by a socket path, as on an appliance.
 
-use crate::support::{client, daemon, dir, terminate};
+use crate::support::{client, dir};
 use std::io::{BufRead, BufReader};
 use std::path::Path;
 use std::process::{Child, Command, Stdio};
+use test_node::{daemon, terminate};
 
 /// A process that ends with this value.
 struct Process(Child);

@@ -14,6 +14,7 @@ use net::Waker;
 use nvme_driver::DriveConfig;
 use pool::{Drive, DriveId, Found, KnownDrive, Probe, Role};
 use reactor::{Device, FileConfig, FileDevice, RamDevice, Sleep};
+use target::limits::CHUNK_BYTES;
 use target::{BoxedDevice, Devices};
 use uuid::Uuid;
 use vfio::nvme::VfioNvmeDrive;
@@ -93,6 +94,7 @@ pub(crate) fn open_all(
             continue;
         }
         let opened = open(spec, arena, waker, &mut container).and_then(|opened| {
+            check_transfer(&opened.device.geometry())?;
             let is_taken = entries.iter().any(|e| e.failure.is_none() && e.serial == opened.serial);
             if is_taken { Err(duplicate(&opened.serial)) } else { Ok(opened) }
         });
@@ -106,6 +108,18 @@ pub(crate) fn open_all(
         });
     }
     entries
+}
+
+/// Commands of hosts reach a drive in buffers of [`CHUNK_BYTES`]: a drive that takes less at once would fail the long ones.
+fn check_transfer(geometry: &Geometry) -> Result<(), String> {
+    match geometry.transfer_max.buffer_len() {
+        Some(bytes) if bytes < CHUNK_BYTES => Err(format!(
+            "it takes at most {} at once, {} are needed; use another drive",
+            Bytes(bytes as u64),
+            Bytes(CHUNK_BYTES as u64)
+        )),
+        Some(_) | None => Ok(()),
+    }
 }
 
 fn duplicate(serial: &str) -> String {
@@ -240,5 +254,21 @@ impl DriveEntry {
         let why = devices.failure(self.id)?;
         self.failure = Some(why.clone());
         Some((self.serial.clone(), why))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use block::Blocks;
+
+    /// Goal: a drive that would fail the longer commands of hosts is refused when it is opened, with the reason.
+    #[test]
+    fn drives_take_whole_buffers() {
+        let geometry =
+            |blocks| Geometry { transfer_max: Blocks(blocks), ..RamDevice::new(Bytes(1 << 20)).geometry() };
+        assert_eq!(check_transfer(&geometry(32)), Ok(()));
+        let refusal = check_transfer(&geometry(16)).expect_err("64 KiB");
+        assert_eq!(refusal, "it takes at most 64 KiB at once, 128 KiB are needed; use another drive");
     }
 }

@@ -282,8 +282,11 @@ impl Core {
     ) -> Result<Reply, ControlError> {
         let changed = self.target.pool_mut(pool).expect("a pool stays while its job works");
         if let Err(error) = changed.finish(job) {
-            // It exists as before: hosts see it again.
-            self.target.publish(pool, volume);
+            // It exists as before: hosts see it again. Where the next import may find it deleted, it stays withdrawn, or
+            // what hosts wrote until then would be lost after it was acknowledged.
+            if !error.is_undecided {
+                self.target.publish(pool, volume);
+            }
             return Err(error.into());
         }
         self.notify("volume-deleted", format!("volume/{name}"), format!("volume {name} was deleted"));

@@ -1,6 +1,7 @@
 //! The demo: first light once, slowly enough to watch, and a table of what was measured.
 
 use crate::host::Host;
+use crate::interrupt;
 use crate::lab::Lab;
 use crate::limits::HOST_WORK;
 use crate::manage::Operator;
@@ -40,7 +41,7 @@ pub fn run(parts: &Parts, seed: u64, keep: bool) -> Result<()> {
     print_table(&light, parts, &boot_phases, &measured)?;
     if keep {
         how_to_attach(&mut light)?;
-        wait_for_interrupt()?;
+        interrupt::wait();
         println!("switching off");
     }
     light.lab.passed();
@@ -170,16 +171,5 @@ fn how_to_attach(light: &mut FirstLight) -> Result<()> {
         );
     }
     println!("\nCtrl-C switches everything off.");
-    Ok(())
-}
-
-fn wait_for_interrupt() -> Result<()> {
-    use nix::sys::signal::{SigSet, Signal};
-    let mut signals = SigSet::empty();
-    signals.add(Signal::SIGINT);
-    signals.add(Signal::SIGTERM);
-    // Blocked, a signal waits for us to take it. All children are running already and have their own mask.
-    signals.thread_block().context("cannot block signals")?;
-    signals.wait().context("cannot wait for signals")?;
     Ok(())
 }

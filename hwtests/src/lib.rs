@@ -23,6 +23,7 @@ pub mod child;
 pub mod demo;
 pub mod guest;
 pub mod host;
+pub mod interrupt;
 pub mod lab;
 pub mod limits;
 pub mod manage;

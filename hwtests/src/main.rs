@@ -2,9 +2,9 @@
 
 use anyhow::{Result, bail};
 use clap::{Parser, Subcommand};
-use hwtests::demo;
 use hwtests::parts::{self, Given};
 use hwtests::scenario::{self, Scenario};
+use hwtests::{demo, interrupt};
 use std::process::ExitCode;
 use std::time::Instant;
 
@@ -47,7 +47,12 @@ enum Command {
 }
 
 fn main() -> ExitCode {
-    let result = match Arguments::parse().command {
+    let arguments = Arguments::parse();
+    if let Err(error) = interrupt::install() {
+        eprintln!("hwtests: {error:#}");
+        return ExitCode::FAILURE;
+    }
+    let result = match arguments.command {
         Command::Run { scenarios, count, seed, given } => run(&scenarios, count, seed, &given),
         Command::Demo { keep, seed, given } => {
             parts::prepare(&given).and_then(|parts| demo::run(&parts, seed, keep)).map(|()| true)

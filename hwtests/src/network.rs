@@ -154,13 +154,32 @@ fn ip(arguments: &[&str]) -> Result<String> {
 
 /// Removes namespaces of labs whose process is gone (killed, or the machine was switched off).
 fn remove_leftovers() -> Result<()> {
-    let Ok(names) = std::fs::read_dir("/run/netns") else { return Ok(()) };
-    for name in names.filter_map(|entry| entry.ok()?.file_name().into_string().ok()) {
-        let owner = name.strip_prefix(PREFIX).and_then(|rest| rest.split('-').next());
-        let Some(owner) = owner.and_then(|text| text.parse::<u32>().ok()) else { continue };
+    for (name, owner) in namespaces() {
         if !Path::new("/proc").join(owner.to_string()).exists() {
             ip(&["netns", "del", &name])?;
         }
     }
     Ok(())
+}
+
+/// Removes the namespaces of this process, when there is no time to drop what is in them.
+pub(crate) fn remove_own() {
+    for (name, owner) in namespaces() {
+        if owner == std::process::id() {
+            // What cannot be removed now is removed at the next start.
+            let _ = ip(&["netns", "del", &name]);
+        }
+    }
+}
+
+/// Namespaces of labs, with the process that made each.
+fn namespaces() -> Vec<(String, u32)> {
+    let Ok(entries) = std::fs::read_dir("/run/netns") else { return Vec::new() };
+    let names = entries.filter_map(|entry| entry.ok()?.file_name().into_string().ok());
+    names
+        .filter_map(|name| {
+            let owner = name.strip_prefix(PREFIX)?.split('-').next()?.parse().ok()?;
+            Some((name, owner))
+        })
+        .collect()
 }

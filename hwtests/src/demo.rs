@@ -2,7 +2,7 @@
 
 use crate::host::Host;
 use crate::interrupt;
-use crate::lab::Lab;
+use crate::lab::{Lab, LabSpec};
 use crate::limits::HOST_WORK;
 use crate::manage::Operator;
 use crate::parts::Parts;
@@ -25,7 +25,7 @@ struct Measured {
 
 /// Runs the demo; with `keep` everything stays on until Ctrl-C.
 pub fn run(parts: &Parts, seed: u64, keep: bool) -> Result<()> {
-    let mut light = FirstLight::set_up("demo", parts, seed)?;
+    let mut light = FirstLight::set_up(&LabSpec::new("demo", seed), parts)?;
     light.boot()?;
     let boot_phases = boot_phases(&light)?;
     light.apply()?;

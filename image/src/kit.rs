@@ -230,3 +230,7 @@ fn write_kit(out: &Path, files: &[(&str, Vec<u8>)], manifest: &Manifest) -> Resu
     write("SHA256SUMS", sums.as_bytes())?;
     write("manifest.json", format!("{}\n", serde_json::to_string_pretty(manifest)?).as_bytes())
 }
+
+#[cfg(test)]
+#[path = "kit_tests.rs"]
+mod tests;

@@ -180,4 +180,4 @@ fn canonical(name: &str) -> String {
 
 #[cfg(test)]
 #[path = "modules_tests.rs"]
-mod tests;
+pub(crate) mod tests;

@@ -5,7 +5,7 @@ use expect_test::expect;
 use std::io::Write;
 
 /// The smallest ELF file with a section `.modinfo`, compressed as in the package.
-fn module(info: &str) -> Vec<u8> {
+pub(crate) fn module(info: &str) -> Vec<u8> {
     let names = b"\0.modinfo\0.shstrtab\0";
     let info = info.replace('|', "\0");
     let (info_at, names_at) = (64, 64 + info.len());

@@ -1,9 +1,11 @@
 //! The serial console: every page answers, on a line of which nobody knows the size.
 
+use crate::lab::LabSpec;
 use crate::limits::{CONSOLE_ANSWER, HOST_COMMAND};
 use crate::manage::Operator;
 use crate::network::{NODE, NODE_MAC};
 use crate::parts::Parts;
+use crate::qemu::NicModel;
 use crate::scenario::first_light::FirstLight;
 use anyhow::{Context, Result, ensure};
 
@@ -28,7 +30,9 @@ fn pages() -> Vec<(&'static str, Vec<String>)> {
 
 /// The scenario `console`.
 pub fn run(parts: &Parts, seed: u64) -> Result<()> {
-    let mut light = FirstLight::set_up("console", parts, seed)?;
+    // The other scenarios use virtio; here the node has the emulation of a real card.
+    let spec = LabSpec { nic: NicModel::E1000e, ..LabSpec::new("console", seed) };
+    let mut light = FirstLight::set_up(&spec, parts)?;
     light.boot()?;
     light.apply()?;
     let FirstLight { lab, operator, .. } = &light;

@@ -62,7 +62,7 @@ pub struct FirstLight {
 
 /// The scenario `first_light`.
 pub fn run(parts: &Parts, seed: u64) -> Result<()> {
-    let mut light = FirstLight::set_up("first_light", parts, seed)?;
+    let mut light = FirstLight::set_up(&LabSpec::new("first_light", seed), parts)?;
     light.boot()?;
     light.apply()?;
     light.connect()?;
@@ -77,8 +77,8 @@ pub fn run(parts: &Parts, seed: u64) -> Result<()> {
 
 impl FirstLight {
     /// Lab and operator; nothing is on yet.
-    pub fn set_up(name: &str, parts: &Parts, seed: u64) -> Result<Self> {
-        let lab = Lab::set_up(&LabSpec::new(name, seed), parts)?;
+    pub fn set_up(spec: &LabSpec, parts: &Parts) -> Result<Self> {
+        let lab = Lab::set_up(spec, parts)?;
         let operator = Operator::find(parts, &lab.dir, &POOL_DRIVES)?;
         if let Operator::Client { .. } = operator {
             lab.steps.line("neither terraform nor tofu is in PATH: the ironbay program does their steps");

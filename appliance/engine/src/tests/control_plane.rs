@@ -9,10 +9,14 @@ use crate::Mode;
 use control::{
     DeletePool, DeleteVolume, DriveState, ErrorKind, PoolState, Reply, Request, ResizeVolume, VolumeState,
 };
+use nix::fcntl::{FcntlArg, SealFlag, fcntl};
+use nix::sys::memfd::{MFdFlags, memfd_create};
+use nix::unistd::ftruncate;
 use nvme_spec::log::LogPage;
 use nvme_spec::{AdminOpcode, Sqe, Status};
 use nvme_tcp::Digests;
 use nvme_tcp::host::Data;
+use std::os::fd::AsRawFd;
 use std::sync::mpsc::channel;
 use zerocopy::little_endian::U32;
 
@@ -51,6 +55,24 @@ fn drive_that_did_not_open_is_refused_with_the_reason() {
     assert!(error.remedy.contains("restart the engine"), "{}", error.remedy);
     assert_eq!(refused(&engine, pool_request(&["R0", "NONE"])).kind, ErrorKind::NotFound);
     create_pool(&engine, &["R0"]);
+}
+
+/// Goal: a volume whose deletion may or may not be found at the next start is served to nobody, or what hosts write until
+/// then would be lost. Method: one of two drives is memory that is sealed against writing before the deletion.
+#[test]
+fn undecided_deletion_is_not_served_again() {
+    let sealed = memfd_create("sealed", MFdFlags::MFD_ALLOW_SEALING).expect("memory");
+    ftruncate(&sealed, 96 << 20).expect("96 MiB");
+    let path = format!("file:/proc/self/fd/{},serial=SEALED", sealed.as_raw_fd());
+    let engine = engine(&[ram(96), path], Mode::Balanced);
+    let pool = create_pool(&engine, &["R0", "SEALED"]);
+    let nsid = create_volume(&engine, 1, 8).nsid;
+    fcntl(&sealed, FcntlArg::F_ADD_SEALS(SealFlag::F_SEAL_WRITE)).expect("sealed");
+    let error = refused(&engine, delete(1, false));
+    assert!(error.message.contains("SEALED"), "{}", error.message);
+    let mut host = Host::connect(engine.portals()[0], &pool.subsystem_nqn, NO_DIGESTS).expect("a host");
+    let status = host.write(nsid, 0, pattern(4096, 1)).expect("an answer");
+    assert_eq!(status, Status::INVALID_NAMESPACE.dnr());
 }
 
 /// Goal: a pool whose drive shrank is offline, changes are refused with the reason, and the drives keep their bytes.

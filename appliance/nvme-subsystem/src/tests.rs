@@ -16,3 +16,4 @@ mod io;
 mod life;
 mod logs;
 mod random;
+mod support;

@@ -1,7 +1,7 @@
 //! Links in documents resolve, and every dependency is explained and used.
 
 use std::collections::BTreeSet;
-use tidy::{crates, root, rust_sources, tracked};
+use tidy::{crates, functions, root, rust_sources, tracked};
 
 /// Goal: a reader never follows a link into nothing.
 #[test]
@@ -76,4 +76,32 @@ fn every_dependency_is_used() {
         }
     }
     assert!(unused.is_empty(), "dependencies that nothing uses:\n{}", unused.join("\n"));
+}
+
+/// Goal: what is said to be supported names a test, and each named test is there. (That the states are true is for the tests
+/// of `nvme-subsystem`.)
+#[test]
+fn support_names_tests() {
+    let text = std::fs::read_to_string(root().join("docs/nvme-support.md")).expect("the tables exist");
+    let sources = rust_sources();
+    let mut wrong = Vec::new();
+    for line in text.lines().filter(|line| line.starts_with("| ") && line.contains("h |")) {
+        let named: Vec<_> = line.split('`').filter_map(|part| part.split_once(".rs::")).collect();
+        if line.contains("| supported") && named.is_empty() {
+            wrong.push(format!("no test: {line}"));
+        }
+        for (path, name) in named {
+            let path = format!("appliance/{path}.rs");
+            let is_there = sources.iter().filter(|source| source.path == path).any(|source| {
+                functions(&source.text).iter().any(|(function, line, _)| {
+                    function == name
+                        && source.text.lines().nth(line - 2).is_some_and(|l| l.trim() == "#[test]")
+                })
+            });
+            if !is_there {
+                wrong.push(format!("{path} has no test {name}"));
+            }
+        }
+    }
+    assert!(wrong.is_empty(), "docs/nvme-support.md:\n{}", wrong.join("\n"));
 }

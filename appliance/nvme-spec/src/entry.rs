@@ -116,6 +116,36 @@ pub struct RwFlags {
     pub lr: bool,
 }
 
+/// Dword 11 of Dataset Management (NVM 1.1 §3.3.3, figure 42).
+#[bitfield_struct::bitfield(u32)]
+#[derive(PartialEq, Eq)]
+pub struct DatasetFlags {
+    /// The ranges will be read together.
+    pub integral_read: bool,
+    /// The ranges will be written together.
+    pub integral_write: bool,
+    /// The ranges may be deallocated.
+    pub deallocate: bool,
+    #[bits(29)]
+    __: u32,
+}
+
+/// Most ranges of one Dataset Management command: their number has eight bits, 0's based.
+pub const DATASET_RANGES_MAX: u32 = 256;
+
+/// A range of Dataset Management (NVM 1.1 figure 43).
+#[derive(Clone, Copy, Debug, PartialEq, Eq, FromBytes, IntoBytes, Immutable, KnownLayout, Unaligned)]
+#[repr(C)]
+pub struct DatasetRange {
+    /// Context attributes: hints.
+    pub cattr: U32,
+    /// Number of logical blocks; not 0's based.
+    pub nlb: U32,
+    /// First logical block.
+    pub slba: U64,
+}
+const _: () = assert!(size_of::<DatasetRange>() == 16);
+
 /// The data pointer of a command: 16 bytes that are PRPs or an SGL descriptor.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, FromBytes, IntoBytes, Immutable, KnownLayout, Unaligned)]
 #[repr(C)]

@@ -247,6 +247,8 @@ impl IdentifyController {
     pub const ONCS_DSM: u16 = 1 << 2;
     /// ONCS: Write Zeroes.
     pub const ONCS_WRITE_ZEROES: u16 = 1 << 3;
+    /// ONCS: Verify.
+    pub const ONCS_VERIFY: u16 = 1 << 7;
     /// VWC: a volatile write cache is present.
     pub const VWC_PRESENT: u8 = 1 << 0;
     /// VWC: Flush to all namespaces is not supported.

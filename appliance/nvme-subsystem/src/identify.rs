@@ -4,8 +4,8 @@
 use crate::admin::Context;
 use crate::config::NamespaceConfig;
 use crate::limits::{
-    ABORT_MAX, AER_MAX, ANA_GROUPS, ERRORS_MAX, IN_CAPSULE_MAX, KEEP_ALIVE_GRANULARITY_MS, MDTS, MQES_Z,
-    NSID_MAX,
+    ABORT_MAX, AER_MAX, ANA_GROUPS, DATASET_BLOCKS_LIMIT, ERRORS_MAX, IN_CAPSULE_MAX,
+    KEEP_ALIVE_GRANULARITY_MS, MDTS, MQES_Z, NSID_MAX, WRITE_ZEROES_LIMIT,
 };
 use crate::property::VERSION;
 use nvme_spec::feature::notice;
@@ -18,7 +18,7 @@ use zerocopy::little_endian::{U16, U32, U64};
 use zerocopy::{FromZeros, IntoBytes};
 
 /// Our blocks are 4 KiB.
-const LBADS: u8 = 12;
+pub(crate) const LBADS: u8 = 12;
 const _: () = assert!(block::BLOCK_SIZE == 1 << LBADS);
 
 /// The ANA group of a namespace, for life.
@@ -49,10 +49,7 @@ pub(crate) fn page(context: &Context<'_>, sqe: &Sqe) -> Result<Vec<u8>, Status> 
         Cns::NAMESPACE_DESCRIPTORS => descriptors(context, nsid),
         // No storage tags, no protection information: everything is zero (NVM 1.1 §4.1.5.3).
         Cns::IO_NAMESPACE if is_csi_known => namespace_or_none(context, nsid).map(|_| zeroes()),
-        Cns::IO_CONTROLLER if is_csi_known => {
-            // No limits beyond MDTS; of the commands that have limits here only Write Zeroes is supported.
-            Ok(IdentifyNvmController::new_zeroed().as_bytes().to_vec())
-        }
+        Cns::IO_CONTROLLER if is_csi_known => Ok(nvm_controller().as_bytes().to_vec()),
         Cns::INDEPENDENT_NAMESPACE => {
             let found = namespace_or_none(context, nsid)?;
             Ok(found.map_or_else(zeroes, |n| independent(n).as_bytes().to_vec()))
@@ -153,8 +150,24 @@ fn controller(context: &Context<'_>) -> IdentifyController {
     id.cqes = 0x44;
     id.nn = U32::new(NSID_MAX);
     id.mnan = U32::new(NSID_MAX); // Linux refuses ANA unless 0 < MNAN ≤ NN
-    id.oncs = U16::new(IdentifyController::ONCS_WRITE_ZEROES);
+    id.oncs = U16::new(
+        IdentifyController::ONCS_COMPARE
+            | IdentifyController::ONCS_DSM
+            | IdentifyController::ONCS_WRITE_ZEROES
+            | IdentifyController::ONCS_VERIFY,
+    );
     id.ofcs = U16::new(1); // Disconnect
+    id
+}
+
+/// Limits of single commands (NVM 1.1 §4.1.5.4).
+fn nvm_controller() -> IdentifyNvmController {
+    let mut id = IdentifyNvmController::new_zeroed();
+    id.vsl = MDTS; // Verify reads into the same memory as Read
+    id.wzsl = WRITE_ZEROES_LIMIT;
+    id.dmrl = u8::MAX; // the field has no room for 256
+    id.dmrsl = U32::new(DATASET_BLOCKS_LIMIT);
+    id.dmsl = U64::new(u64::from(DATASET_BLOCKS_LIMIT));
     id
 }
 
@@ -176,7 +189,8 @@ fn namespace(config: &NamespaceConfig) -> IdentifyNamespace {
     let blocks = U64::new(config.blocks.0);
     (id.nsze, id.ncap, id.nuse) = (blocks, blocks, blocks);
     id.nmic = 1;
-    // Deallocated blocks read as zeroes, and Write Zeroes may deallocate: Linux then uses it to discard.
+    // Deallocated blocks read as zeroes, because deallocating means writing zeroes as long as a pool is thick; and Write
+    // Zeroes may deallocate: Linux then uses it to discard.
     id.dlfeat = 0b1001;
     let bytes = config.blocks.bytes().map_or(u64::MAX, |bytes| bytes.0);
     id.nvmcap = u128::from(bytes).to_le_bytes();

@@ -14,6 +14,7 @@
 //! | `controller` | life cycle, keep alive, events |
 //! | `admin`, `identify`, `page`, `feature`, `discovery` | admin commands |
 //! | `nvm` | I/O commands: checked, turned into [`Io`] |
+//! | `span`, `range_list` | which bytes of a volume a command means |
 //!
 //! Invariants
 //! - A command that reaches the storage is valid: its namespace exists, its range lies within, its data has its length.
@@ -82,11 +83,15 @@ mod nvm;
 mod outcome;
 mod page;
 mod property;
+mod range_list;
 mod slab;
+mod span;
 mod target;
 
 pub use config::{ConfigError, Endpoints, Hosts, NamespaceConfig, Session, SubsystemConfig, TargetConfig};
 pub use outcome::{Action, Answer, Command, ConnectionId, Io, IoKind, Outcome, Queue};
+pub use range_list::{Dataset, DatasetRanges};
+pub use span::Span;
 pub use target::Target;
 
 #[cfg(test)]

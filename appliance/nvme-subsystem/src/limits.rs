@@ -29,6 +29,15 @@ pub const MDTS: u8 = 8;
 /// The same in bytes.
 pub const TRANSFER_MAX: u32 = 4096 << MDTS;
 
+/// Write Zeroes: what hosts are asked to keep to (WZSL), as a power of two of 4 KiB pages: 32 MiB. With zero Linux takes MDTS
+/// instead and needs 32 times as many commands; with more its 16-bit block count would wrap on 512-byte blocks, silently.
+pub const WRITE_ZEROES_LIMIT: u8 = 13;
+
+/// Dataset Management: logical blocks of one command that hosts are asked to keep to (DMRSL, DMSL): 1 GiB of 4 KiB blocks.
+/// A drive without Write Zeroes of its own writes that in a second or two, well inside the 30 seconds after which Linux
+/// resets the controller. Longer ones are executed, too.
+pub const DATASET_BLOCKS_LIMIT: u32 = 1 << 18;
+
 /// Asynchronous Event Requests that are held per controller (AERL is this less one). The standard recommends 4 at least.
 pub const AER_MAX: usize = 4;
 

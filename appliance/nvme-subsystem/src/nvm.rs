@@ -1,58 +1,104 @@
-//! I/O commands (NVM 1.1 §3.3): checked here completely, so that the storage sees only ranges that exist.
+//! I/O commands (NVM 1.1 §3.3): checked here completely, so that the storage sees only ranges that exist. What cannot be checked
+//! yet, the range lists of some commands, checks itself when it has arrived (`range_list`).
 
 use crate::config::NamespaceConfig;
+use crate::identify::LBADS;
 use crate::limits::TRANSFER_MAX;
 use crate::outcome::{Answer, Command, Io, IoKind, Outcome};
+use crate::range_list::{self, Dataset};
+use crate::span::Span;
 use crate::target::Subsystem;
-use block::{Blocks, Lba};
-use nvme_spec::{NvmOpcode, Sqe, Status};
+use block::Bytes;
+use nvme_spec::entry::DatasetFlags;
+use nvme_spec::{DATASET_RANGES_MAX, DatasetRange, NvmOpcode, Sqe, Status};
 
 pub(crate) fn command(subsystem: &Subsystem, command: &Command<'_>) -> Result<Outcome, Status> {
     let sqe = command.sqe;
     let opcode = NvmOpcode(sqe.opc);
-    match opcode {
-        NvmOpcode::READ | NvmOpcode::WRITE | NvmOpcode::WRITE_ZEROES | NvmOpcode::FLUSH => {}
-        _ => return Err(Status::INVALID_OPCODE.dnr()),
+    if !SUPPORTED.iter().any(|(supported, _)| *supported == opcode) {
+        return Err(Status::INVALID_OPCODE.dnr());
     }
     // Also refuses the broadcast Flush, which VWC says we do not support.
     let namespace = subsystem.namespaces.get(&sqe.nsid.get()).ok_or(Status::INVALID_NAMESPACE.dnr())?;
-    if opcode == NvmOpcode::FLUSH {
-        if !subsystem.config.is_volatile {
+    let kind = match opcode {
+        NvmOpcode::FLUSH if !subsystem.config.is_volatile => {
             return Ok(Outcome::Done(Answer::success(sqe)));
         }
-        return Ok(Outcome::Io(Io { volume: namespace.volume, kind: IoKind::Flush }));
-    }
-    let (lba, blocks) = range(namespace, sqe)?;
-    let flags = sqe.rw_flags();
+        NvmOpcode::FLUSH => IoKind::Flush,
+        NvmOpcode::DATASET_MANAGEMENT => dataset(namespace, command)?,
+        _ => transfer(namespace, command, opcode)?,
+    };
+    Ok(Outcome::Io(Io { volume: namespace.volume, kind }))
+}
+
+/// What there is, and whether it changes data.
+pub(crate) const SUPPORTED: [(NvmOpcode, Changes); 7] = [
+    (NvmOpcode::FLUSH, Changes::Nothing),
+    (NvmOpcode::READ, Changes::Nothing),
+    (NvmOpcode::WRITE, Changes::Data),
+    (NvmOpcode::COMPARE, Changes::Nothing),
+    (NvmOpcode::VERIFY, Changes::Nothing),
+    (NvmOpcode::WRITE_ZEROES, Changes::Data),
+    (NvmOpcode::DATASET_MANAGEMENT, Changes::Data),
+];
+
+/// What a command does to what is stored.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Changes {
+    Nothing,
+    Data,
+}
+
+/// The commands that name one range in dwords 10 to 12.
+fn transfer(namespace: &NamespaceConfig, command: &Command<'_>, opcode: NvmOpcode) -> Result<IoKind, Status> {
+    let span = range(namespace, command.sqe)?;
+    let flags = command.sqe.rw_flags();
+    // No format has protection information, so there is nothing to check or to insert (NVM 1.1 §5.3).
     if flags.prinfo() != 0 {
         return Err(Status::INVALID_PROTECTION_INFORMATION.dnr());
     }
     let kind = match opcode {
-        NvmOpcode::READ => IoKind::Read { lba, blocks },
-        NvmOpcode::WRITE => IoKind::Write { lba, blocks, fua: flags.fua() },
-        _ => IoKind::WriteZeroes { lba, blocks, fua: flags.fua(), deallocate: flags.deac() },
+        NvmOpcode::READ => IoKind::Read { span },
+        NvmOpcode::WRITE => IoKind::Write { span, fua: flags.fua() },
+        NvmOpcode::COMPARE => IoKind::Compare { span },
+        NvmOpcode::VERIFY => IoKind::Verify { span },
+        _ => IoKind::WriteZeroes { span, fua: flags.fua(), deallocate: flags.deac() },
     };
-    check_length(kind, blocks, command.data_len)?;
-    Ok(Outcome::Io(Io { volume: namespace.volume, kind }))
-}
-
-fn range(namespace: &NamespaceConfig, sqe: &Sqe) -> Result<(Lba, Blocks), Status> {
-    let (lba, blocks) = (Lba(sqe.slba()), Blocks(u64::from(sqe.nlb())));
-    let end = lba.checked_add(blocks).ok_or(Status::LBA_OUT_OF_RANGE.dnr())?;
-    if end.0 > namespace.blocks.0 {
-        return Err(Status::LBA_OUT_OF_RANGE.dnr());
-    }
-    Ok((lba, blocks))
-}
-
-/// The data is as long as the command says, and not longer than MDTS allows. Write Zeroes has none and is not limited.
-fn check_length(kind: IoKind, blocks: Blocks, data_len: u32) -> Result<(), Status> {
-    let has_data = !matches!(kind, IoKind::WriteZeroes { .. });
-    if has_data && blocks.bytes().is_none_or(|bytes| bytes.0 > u64::from(TRANSFER_MAX)) {
+    // MDTS for commands with data, VSL for Verify; Write Zeroes is limited by its field (NVM 1.1 §4.1.5.4: a command beyond
+    // WZSL may still be executed).
+    let is_limited = !matches!(kind, IoKind::WriteZeroes { .. });
+    if is_limited && span.len().0 > u64::from(TRANSFER_MAX) {
         return Err(Status::INVALID_FIELD.dnr());
     }
-    if kind.data_len() != data_len {
+    if kind.data_len() != command.data_len {
         return Err(Status::INVALID_SGL_LENGTH.dnr());
     }
-    Ok(())
+    Ok(kind)
+}
+
+fn range(namespace: &NamespaceConfig, sqe: &Sqe) -> Result<Span, Status> {
+    let span = range_list::span(sqe.slba(), u64::from(sqe.nlb()), LBADS);
+    span.filter(|span| span.end() <= size(namespace)).ok_or(Status::LBA_OUT_OF_RANGE.dnr())
+}
+
+fn size(namespace: &NamespaceConfig) -> Bytes {
+    namespace.blocks.bytes().unwrap_or_default()
+}
+
+/// Dataset Management (NVM 1.1 §3.3.3). Linux always sends room for 256 ranges, however many there are.
+fn dataset(namespace: &NamespaceConfig, command: &Command<'_>) -> Result<IoKind, Status> {
+    let [count_z, ..] = command.sqe.cdw10.to_bytes();
+    let count = u16::from(count_z).saturating_add(1);
+    let entry = u32::try_from(size_of::<DatasetRange>()).unwrap_or(u32::MAX);
+    let (least, most) = (u32::from(count).saturating_mul(entry), DATASET_RANGES_MAX.saturating_mul(entry));
+    if !(least..=most).contains(&command.data_len) {
+        return Err(Status::INVALID_SGL_LENGTH.dnr());
+    }
+    Ok(IoKind::Dataset(Dataset {
+        count,
+        data_len: command.data_len,
+        is_deallocate: DatasetFlags::from_bits(command.sqe.cdw11.get()).deallocate(),
+        lba_shift: LBADS,
+        size: size(namespace),
+    }))
 }

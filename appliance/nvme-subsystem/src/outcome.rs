@@ -1,6 +1,8 @@
 //! What becomes of a command.
 
-use block::{Blocks, Lba, MediaError};
+use crate::range_list::Dataset;
+use crate::span::Span;
+use block::MediaError;
 use nvme_spec::{Cqe, Sqe, Status};
 use zerocopy::little_endian::{U16, U32};
 
@@ -93,33 +95,39 @@ pub struct Io {
 /// What an I/O command does.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum IoKind {
-    /// Read blocks.
+    /// Read; at most [`crate::limits::TRANSFER_MAX`] bytes.
     Read {
-        /// First block.
-        lba: Lba,
-        /// How many; at most [`crate::limits::TRANSFER_MAX`] bytes.
-        blocks: Blocks,
+        /// What.
+        span: Span,
     },
-    /// Write blocks.
+    /// Write; at most [`crate::limits::TRANSFER_MAX`] bytes.
     Write {
-        /// First block.
-        lba: Lba,
-        /// How many; at most [`crate::limits::TRANSFER_MAX`] bytes.
-        blocks: Blocks,
+        /// What.
+        span: Span,
         /// Complete only when durable.
         fua: bool,
     },
-    /// Make blocks read as zeroes.
+    /// Read without telling the host more than whether it can be read; at most [`crate::limits::TRANSFER_MAX`] bytes.
+    Verify {
+        /// What.
+        span: Span,
+    },
+    /// Compare the host's data with what is stored; at most [`crate::limits::TRANSFER_MAX`] bytes.
+    Compare {
+        /// What.
+        span: Span,
+    },
+    /// Make it read as zeroes.
     WriteZeroes {
-        /// First block.
-        lba: Lba,
-        /// How many, up to 65536.
-        blocks: Blocks,
+        /// What; up to 65536 logical blocks.
+        span: Span,
         /// Complete only when durable.
         fua: bool,
         /// The space may be given back.
         deallocate: bool,
     },
+    /// Do what a list of ranges says, which arrives as data.
+    Dataset(Dataset),
     /// Make completed writes durable.
     Flush,
 }
@@ -129,10 +137,24 @@ impl IoKind {
     #[must_use]
     pub fn data_len(self) -> u32 {
         match self {
-            Self::Read { blocks, .. } | Self::Write { blocks, .. } => {
-                blocks.bytes().and_then(|bytes| u32::try_from(bytes.0).ok()).unwrap_or(0)
+            Self::Read { span } | Self::Write { span, .. } | Self::Compare { span } => {
+                u32::try_from(span.len().0).unwrap_or(u32::MAX)
             }
-            Self::WriteZeroes { .. } | Self::Flush => 0,
+            Self::Dataset(dataset) => dataset.data_len,
+            Self::Verify { .. } | Self::WriteZeroes { .. } | Self::Flush => 0,
+        }
+    }
+
+    /// The part of the volume that the command names itself; a list of ranges is not known yet.
+    #[must_use]
+    pub fn span(self) -> Option<Span> {
+        match self {
+            Self::Read { span }
+            | Self::Write { span, .. }
+            | Self::Verify { span }
+            | Self::Compare { span }
+            | Self::WriteZeroes { span, .. } => Some(span),
+            Self::Dataset(_) | Self::Flush => None,
         }
     }
 }

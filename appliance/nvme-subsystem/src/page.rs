@@ -7,12 +7,12 @@ use crate::limits::{ANA_GROUPS, ERRORS_MAX, TRANSFER_MAX};
 use crate::outcome::{Answer, Command, Outcome, Refusal};
 use crate::slab::Key;
 use crate::target::{Subsystem, Target};
-use crate::{discovery, feature, identify};
+use crate::{discovery, feature, identify, nvm};
 use nvme_spec::log::{
     ANA_LSP_GROUPS_ONLY, AnaGroup, AnaHeader, AnaState, CHANGED_NAMESPACES_MAX, EffectsLog, ErrorEntry,
     FirmwareSlotLog, GetLogPage, LogPage, SmartLog,
 };
-use nvme_spec::{NvmOpcode, Status, ascii_field};
+use nvme_spec::{Status, ascii_field};
 use zerocopy::little_endian::{U16, U32, U64};
 use zerocopy::{FromZeros, IntoBytes};
 
@@ -147,13 +147,11 @@ fn effects() -> EffectsLog {
             *entry = U32::new(EffectsLog::CSUPP);
         }
     }
-    let writes = EffectsLog::CSUPP | EffectsLog::LBCC;
-    for (opcode, effect) in [
-        (NvmOpcode::FLUSH, EffectsLog::CSUPP),
-        (NvmOpcode::READ, EffectsLog::CSUPP),
-        (NvmOpcode::WRITE, writes),
-        (NvmOpcode::WRITE_ZEROES, writes),
-    ] {
+    for (opcode, changes) in nvm::SUPPORTED {
+        let effect = match changes {
+            nvm::Changes::Nothing => EffectsLog::CSUPP,
+            nvm::Changes::Data => EffectsLog::CSUPP | EffectsLog::LBCC,
+        };
         if let Some(entry) = log.io.get_mut(usize::from(opcode.0)) {
             *entry = U32::new(effect);
         }

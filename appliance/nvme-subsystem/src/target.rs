@@ -401,17 +401,19 @@ fn before_connect(command: &Command<'_>) -> Result<Outcome, Refusal> {
     Ok(Outcome::NeedsData { len })
 }
 
+/// What the SMART log counts (Base 2.1 §5.1.12.1.3): data units of what was read or written for the host.
 fn count(controller: &mut Controller, io: &Io) {
     let counters = &mut controller.counters;
+    let blocks = io.kind.span().map_or(0, |span| span.blocks().1.0);
     match io.kind {
-        IoKind::Read { blocks, .. } => {
+        IoKind::Read { .. } | IoKind::Compare { .. } | IoKind::Verify { .. } => {
             counters.reads = counters.reads.saturating_add(1);
-            counters.blocks_read = counters.blocks_read.saturating_add(blocks.0);
+            counters.blocks_read = counters.blocks_read.saturating_add(blocks);
         }
-        IoKind::Write { blocks, .. } => {
+        IoKind::Write { .. } => {
             counters.writes = counters.writes.saturating_add(1);
-            counters.blocks_written = counters.blocks_written.saturating_add(blocks.0);
+            counters.blocks_written = counters.blocks_written.saturating_add(blocks);
         }
-        IoKind::WriteZeroes { .. } | IoKind::Flush => {}
+        IoKind::WriteZeroes { .. } | IoKind::Dataset(_) | IoKind::Flush => {}
     }
 }

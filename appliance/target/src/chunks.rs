@@ -127,6 +127,18 @@ impl Chunks {
         assert!(rest.is_empty(), "the buffers hold all bytes");
     }
 
+    /// The same bytes are in both. All buffers are here.
+    ///
+    /// # Panics
+    /// If the two were not made alike.
+    pub(crate) fn equals(&self, other: &Self) -> bool {
+        assert!(self.count() == other.count() && self.len == other.len, "for the same part of a volume");
+        self.buffers.iter().zip(&other.buffers).all(|(one, other)| match (one, other) {
+            (Some(one), Some(other)) => one.as_ref() == other.as_ref(),
+            (None, _) | (_, None) => unreachable!("drives have given the buffers back"),
+        })
+    }
+
     /// All bytes in one piece, for data that is no blocks.
     pub(crate) fn to_vec(&self) -> Vec<u8> {
         self.buffers.iter().flatten().flat_map(|buffer| buffer.as_ref().iter().copied()).collect()

@@ -9,9 +9,10 @@
 
 use crate::chunks::Chunks;
 use crate::limits::CHUNK_BYTES;
-use block::{BLOCK_SIZE, MediaError};
+use crate::steps::{self, Position};
+use block::MediaError;
 use nvme_spec::{Cqe, Sqe, Status};
-use nvme_subsystem::{Io, IoKind};
+use nvme_subsystem::{Io, Span};
 use nvme_tcp::Slot;
 
 /// What happens when a command has its memory, or its data.
@@ -23,6 +24,29 @@ pub(crate) enum Purpose {
     Data,
     /// The page that belongs to this completion is sent.
     Page(Cqe),
+}
+
+impl Purpose {
+    /// Bytes between the last boundary of the volume and the start of the data.
+    pub(crate) fn skew(&self) -> usize {
+        match self {
+            Self::Io(io) => io.kind.span().map_or(0, skew),
+            Self::Data | Self::Page(_) => 0,
+        }
+    }
+
+    /// Buffers that it needs beside those for the data: bytes, and skew.
+    pub(crate) fn aside(&self) -> Option<(usize, usize)> {
+        let Self::Io(io) = self else { return None };
+        let span = steps::aside(io)?;
+        let len = usize::try_from(span.len().0).expect("at most a transfer");
+        Some((len, skew(span)))
+    }
+}
+
+/// Bytes between the last boundary of the volume and the start of a span.
+fn skew(span: Span) -> usize {
+    usize::try_from(span.start().0 % CHUNK_BYTES as u64).expect("less than a chunk")
 }
 
 /// How the data of a command moves.
@@ -65,6 +89,12 @@ pub(crate) struct Command {
     pub(crate) state: State,
     pub(crate) sqe: Option<Sqe>,
     pub(crate) chunks: Chunks,
+    /// Buffers for what is no data of the host.
+    pub(crate) aside: Chunks,
+    /// Steps of it that went to the drives.
+    pub(crate) step: u32,
+    /// How far it is in its list of ranges.
+    pub(crate) position: Position,
     /// Bytes of data.
     pub(crate) len: usize,
     /// The first failure.
@@ -78,8 +108,10 @@ pub(crate) struct Command {
 impl Command {
     /// The command has ended; its slot may be taken again.
     pub(crate) fn reset(&mut self) {
-        self.chunks.clear();
+        self.free_memory();
         self.state = State::Idle;
+        self.step = 0;
+        self.position = Position::default();
         self.sqe = None;
         self.len = 0;
         self.failure = None;
@@ -87,17 +119,10 @@ impl Command {
         self.idle_looks = 0;
     }
 
-    /// Bytes between the last boundary of the volume and the start of the data.
-    pub(crate) fn skew(purpose: &Purpose) -> usize {
-        let lba = match purpose {
-            Purpose::Io(io) => match io.kind {
-                IoKind::Read { lba, .. } | IoKind::Write { lba, .. } => lba.0,
-                IoKind::WriteZeroes { .. } | IoKind::Flush => 0,
-            },
-            Purpose::Data | Purpose::Page(_) => 0,
-        };
-        let block_in_chunk = lba % (CHUNK_BYTES / BLOCK_SIZE) as u64;
-        usize::try_from(block_in_chunk).unwrap_or(0) * BLOCK_SIZE
+    /// Gives all buffers back.
+    pub(crate) fn free_memory(&mut self) {
+        self.chunks.clear();
+        self.aside.clear();
     }
 
     /// What drives do or will do for it, as far as that is decided.

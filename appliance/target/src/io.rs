@@ -1,26 +1,28 @@
-//! Between commands and drives: a command's blocks become operations, completions become its answer.
+//! Between commands and drives: a command is started, its operations come back, it goes on or is answered.
 //!
-//! Each buffer of a command lies in one piece on one drive (see `chunks`), so reads and writes are one operation for each
-//! buffer. Write Zeroes follows the map; Flush goes to every drive of the pool.
+//! ```text
+//!  start_io ─▶ advance ─ operations of a step (`steps`) ─▶ drives ─▶ on_completion ─┬─ last one: finish_io ─▶ answer
+//!                 ▲                                                                 │
+//!                 └───────────────── there is another step ─────────────────────────┘
+//! ```
 
 use crate::Target;
 use crate::command::{Failure, State};
 use crate::connection::{Connection, Life};
-use crate::limits::ZERO_BLOCKS_MAX;
-use block::{Blocks, Completion, Lba, Op, Tag};
-use core::ops::Range;
+use crate::limits::CHUNKS_MAX;
+use crate::steps;
+use block::{Completion, Op, Tag};
 use dma::DmaBuf;
-use nvme_spec::Status;
 use nvme_subsystem::{Io, IoKind};
 use nvme_tcp::Slot;
 use nvme_tcp::controller::Reply;
-use pool::{DriveId, MapError};
+use pool::DriveId;
 
 /// Tags of the control plane's work have this bit; all others belong to commands.
 pub const JOB_TAG: u64 = 1 << 63;
 
-/// A tag names connection, command and buffer: 32, 16 and 8 bits from below.
-fn tag(place: usize, slot: Slot, chunk: usize) -> Tag {
+/// A tag names connection, command and buffer: 32, 16 and 8 bits from below. Buffers aside follow those of the data.
+pub(crate) fn tag(place: usize, slot: Slot, chunk: usize) -> Tag {
     Tag(((chunk as u64) << 48) | ((slot.index() as u64) << 32) | place as u64)
 }
 
@@ -31,24 +33,30 @@ fn untag(tag: Tag) -> (usize, usize, usize) {
 }
 
 /// Operations of one command and where they go.
-type Batch = Vec<(DriveId, Tag, Op<DmaBuf>)>;
+pub(crate) type Batch = Vec<(DriveId, Tag, Op<DmaBuf>)>;
 
 impl Target {
-    /// Gives a command to the drives. Its data, if it is a write, is complete.
+    /// Gives a command to the drives. Its data, if it brings some, is complete.
     pub(crate) fn start_io(&mut self, place: usize, connection: &mut Connection, slot: Slot, io: Io) {
         if connection.id.is_none() {
             // The host is forgotten, and may be back by another connection: what it wants now comes from there.
             return self.finish_io(place, connection, slot, io);
         }
+        self.advance(place, connection, slot, io);
+    }
+
+    /// Gives the operations of a command's next step to the drives; ends the command if there are none.
+    fn advance(&mut self, place: usize, connection: &mut Connection, slot: Slot, io: Io) {
         let mut batch = core::mem::take(&mut self.batch);
-        if connection.command(slot).failure.is_none() {
-            let result = self.plan(&mut batch, place, connection, slot, io);
-            if let Err(error) = result {
-                connection.command(slot).failure = Some(Failure::Status(status_of(error)));
-            }
+        let command = connection.command(slot);
+        if command.failure.is_none()
+            && let Err(status) = self.plan(&mut batch, (place, slot), command, io)
+        {
+            command.failure = Some(Failure::Status(status));
         }
+        command.step += 1;
         let count = batch.len();
-        connection.command(slot).state = State::AtDevices(io, slot, count);
+        command.state = State::AtDevices(io, slot, count);
         connection.at_devices += count;
         for (drive, tag, op) in batch.drain(..) {
             self.devices.submit(drive, tag, op);
@@ -59,76 +67,6 @@ impl Target {
         }
     }
 
-    /// The operations of a command. After an error those that were planned are still done: their buffers are with them.
-    fn plan(
-        &self,
-        batch: &mut Batch,
-        place: usize,
-        connection: &mut Connection,
-        slot: Slot,
-        io: Io,
-    ) -> Result<(), MapError> {
-        let chunks = &mut connection.command(slot).chunks;
-        match io.kind {
-            IoKind::Read { lba, .. } => {
-                for index in 0..chunks.count() {
-                    let (drive, lba) = self.locate(io.volume, lba, chunks.range(index))?;
-                    let buf = chunks.take(index).expect("all buffers are here");
-                    batch.push((drive, tag(place, slot, index), Op::Read { lba, buf }));
-                }
-            }
-            IoKind::Write { lba, fua, .. } => {
-                for index in 0..chunks.count() {
-                    let (drive, lba) = self.locate(io.volume, lba, chunks.range(index))?;
-                    let buf = chunks.take(index).expect("all buffers are here");
-                    batch.push((drive, tag(place, slot, index), Op::Write { lba, buf, fua }));
-                }
-            }
-            IoKind::WriteZeroes { lba, blocks, fua, deallocate: _ } => {
-                self.plan_zeroes(batch, tag(place, slot, 0), io.volume, (lba, blocks), fua)?;
-            }
-            IoKind::Flush => {
-                let (pool, _) = self.exported(io.volume).ok_or(MapError::NoVolume)?;
-                let flush = |drive: &pool::Drive| (drive.id, tag(place, slot, 0), Op::Flush);
-                batch.extend(pool.drives().iter().map(flush));
-            }
-        }
-        Ok(())
-    }
-
-    /// Where the bytes of one buffer lie.
-    fn locate(&self, volume: u64, lba: Lba, bytes: Range<usize>) -> Result<(DriveId, Lba), MapError> {
-        let (pool, nsid) = self.exported(volume).ok_or(MapError::NoVolume)?;
-        let (skip, blocks) = (Blocks::of_buffer(bytes.start), Blocks::of_buffer(bytes.len()));
-        let (Some(skip), Some(blocks)) = (skip, blocks) else { return Err(MapError::OutOfRange) };
-        let lba = lba.checked_add(skip).ok_or(MapError::OutOfRange)?;
-        let segment = pool.map(nsid, lba, blocks)?.next().ok_or(MapError::OutOfRange)?;
-        assert_eq!(segment.blocks, blocks, "a buffer's blocks lie in one extent");
-        Ok((pool.drive(segment.member), segment.lba))
-    }
-
-    fn plan_zeroes(
-        &self,
-        batch: &mut Batch,
-        tag: Tag,
-        volume: u64,
-        (lba, blocks): (Lba, Blocks),
-        fua: bool,
-    ) -> Result<(), MapError> {
-        let (pool, nsid) = self.exported(volume).ok_or(MapError::NoVolume)?;
-        for segment in pool.map(nsid, lba, blocks)? {
-            let drive = pool.drive(segment.member);
-            let (mut lba, mut left) = (segment.lba, segment.blocks.0);
-            while left > 0 {
-                let blocks = Blocks(left.min(ZERO_BLOCKS_MAX));
-                batch.push((drive, tag, Op::WriteZeroes { lba, blocks, fua }));
-                lba = Lba(lba.0 + blocks.0);
-                left -= blocks.0;
-            }
-        }
-        Ok(())
-    }
-
     /// An operation of a command has ended.
     pub(crate) fn on_completion(&mut self, completion: Completion<DmaBuf>) {
         let (place, slot, chunk) = untag(completion.tag);
@@ -136,7 +74,10 @@ impl Target {
         connection.at_devices -= 1;
         let command = &mut connection.commands[slot];
         if let Some(buf) = completion.buf {
-            command.chunks.put(chunk, buf);
+            match chunk.checked_sub(CHUNKS_MAX) {
+                None => command.chunks.put(chunk, buf),
+                Some(chunk) => command.aside.put(chunk, buf),
+            }
         }
         if let Err(error) = completion.result {
             command.failure.get_or_insert(Failure::Media(error));
@@ -146,7 +87,12 @@ impl Target {
         };
         command.state = State::AtDevices(io, slot, pending - 1);
         if pending == 1 {
-            self.finish_io(place, &mut connection, slot, io);
+            // A host that is forgotten gets nothing more done: it may be back by another connection.
+            if steps::has_more(&io) && connection.id.is_some() {
+                self.advance(place, &mut connection, slot, io);
+            } else {
+                self.finish_io(place, &mut connection, slot, io);
+            }
         }
         if connection.at_devices == 0
             && let Some(id) = connection.draining.take()
@@ -178,13 +124,5 @@ impl Target {
         self.counters.commands += 1;
         let cqe = self.subsystems.on_io_done(id, &sqe, &io, result);
         self.answer(place, connection, slot, Reply::with_data(cqe, data_len));
-    }
-}
-
-fn status_of(error: MapError) -> Status {
-    match error {
-        // The volume went away, or shrank, after the command was checked.
-        MapError::NoVolume => Status::INVALID_NAMESPACE.dnr(),
-        MapError::OutOfRange => Status::LBA_OUT_OF_RANGE.dnr(),
     }
 }

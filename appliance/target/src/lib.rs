@@ -1,7 +1,7 @@
 //! Joins the NVMe/TCP protocol and storage on a core (layer 4; `engine` runs it).
 //!
 //! ```text
-//!  net ─bytes─▶ receive ─▶ nvme-tcp ─▶ protocol ─▶ nvme-subsystem ─Io─▶ io ─▶ pool.map ─▶ devices
+//!  net ─bytes─▶ receive ─▶ nvme-tcp ─▶ protocol ─▶ nvme-subsystem ─Io─▶ io ─▶ steps ─▶ pool.map ─▶ devices
 //!  net ◀─send── connection ◀─ nvme-tcp ◀── answer ◀── on_io_done ◀───────┘ ◀── completions
 //! ```
 //!
@@ -26,6 +26,7 @@ mod memory;
 mod protocol;
 mod receive;
 mod send;
+mod steps;
 mod target;
 #[cfg(test)]
 mod tests;

@@ -35,6 +35,10 @@ pub const COMPLETIONS_PER_ROUND_MAX: usize = 256;
 /// Write Zeroes goes to a drive in pieces of at most so many blocks (32 MiB, as the pool cuts its own).
 pub const ZERO_BLOCKS_MAX: u64 = 8192;
 
+/// Operations of one step through a list of ranges, about: the range that reaches it is finished. One command then never has
+/// thousands of operations waiting at a drive.
+pub const ZERO_OPS_PER_STEP_MAX: usize = 32;
+
 /// How often timers are looked at: every deadline of the protocol is seconds long.
 pub const TIMER_PERIOD: Duration = Duration::from_millis(100);
 
@@ -43,7 +47,8 @@ const _: () = assert!(CHUNK_BYTES <= dma::limits::BUFFER_BYTES_MAX);
 const _: () = assert!(COMMAND_PIECES_MAX * 2 <= net::limits::PIECES_MAX);
 const _: () = assert!(COMMAND_HEADER_BYTES_MAX * 2 <= net::limits::HEADER_BYTES_MAX);
 
-/// Large buffers that only data in capsules may use: two such commands at a boundary of the volume.
+/// Large buffers that only data in capsules may use: two such commands at a boundary of the volume,
+/// or one Compare, which needs as many again for what is stored.
 pub const RESERVE_BUFFERS: usize = 4;
 
 /// The smallest arena: room for a few of the longest commands beside the reserve and what drives keep.

@@ -15,7 +15,7 @@
 
 use crate::Target;
 use crate::chunks;
-use crate::command::{Command, Failure, Purpose, State, Transfer};
+use crate::command::{Failure, Purpose, State, Transfer};
 use crate::connection::{Connection, Life};
 use crate::limits::{RESERVE_BUFFERS, STARTS_PER_ROUND_MAX};
 use block::Tick;
@@ -61,13 +61,21 @@ impl Target {
             unreachable!("only commands that wait get memory")
         };
         if command.failure.is_none() {
-            let (len, skew) = (command.len, Command::skew(&purpose));
+            let (len, skew, aside) = (command.len, purpose.skew(), purpose.aside());
             let is_paced = transfer != Transfer::InCapsule;
             let large = self.arena.usage().last().map_or(0, |class| class.free as usize);
-            if is_paced && large < chunks::count(len, skew) + RESERVE_BUFFERS {
+            let count = chunks::count(len, skew) + aside.map_or(0, |(len, skew)| chunks::count(len, skew));
+            if is_paced && large < count + RESERVE_BUFFERS {
                 return false;
             }
+            // All or nothing: a command that waits for memory holds none.
             if !command.chunks.alloc(&self.arena, len, skew) {
+                return false;
+            }
+            if let Some((len, skew)) = aside
+                && !command.aside.alloc(&self.arena, len, skew)
+            {
+                command.chunks.clear();
                 return false;
             }
         }

@@ -55,10 +55,13 @@ impl Target {
     fn on_io(&mut self, place: usize, connection: &mut Connection, slot: Slot, io: Io, data: Data) {
         let len = io.kind.data_len() as usize;
         match io.kind {
-            IoKind::Read { .. } => {
+            IoKind::Read { span } | IoKind::Verify { span } => {
+                let len = usize::try_from(span.len().0).expect("at most a transfer");
                 self.need_memory(place, connection, slot, len, Purpose::Io(io), Transfer::ToHost);
             }
-            IoKind::Write { .. } => self.need_data(place, connection, slot, (len, data), Purpose::Io(io)),
+            IoKind::Write { .. } | IoKind::Compare { .. } | IoKind::Dataset(_) => {
+                self.need_data(place, connection, slot, (len, data), Purpose::Io(io));
+            }
             IoKind::WriteZeroes { .. } | IoKind::Flush => self.start_io(place, connection, slot, io),
         }
     }
@@ -170,6 +173,7 @@ impl Target {
     /// Answers a command; buffers that do not go to the host are free from here on.
     pub(crate) fn answer(&mut self, place: usize, connection: &mut Connection, slot: Slot, reply: Reply) {
         let command = connection.command(slot);
+        command.aside.clear();
         if reply.data_len == 0 {
             command.chunks.clear();
         }

@@ -1,6 +1,7 @@
 //! The target over a drive that obeys the test: it fails, or holds its completions, when told. The loop turns in the test's
 //! thread with the test's clock; hosts run in threads of their own.
 
+mod commands;
 pub(crate) mod host;
 
 use crate::{Devices, JOB_TAG, Target, limits};
@@ -35,6 +36,20 @@ const ROUNDS_MAX: usize = 60_000;
 struct Orders {
     is_holding: bool,
     fault: Option<MediaError>,
+    /// The operation after so many others fails, and does nothing.
+    fault_after: Option<(usize, MediaError)>,
+    /// Operations so far.
+    count: usize,
+}
+
+impl Orders {
+    /// Counts an operation; says whether it fails.
+    fn next_fault(&mut self) -> Option<MediaError> {
+        let number = self.count;
+        self.count += 1;
+        let is_next = |(at, _): &(usize, MediaError)| *at == number;
+        self.fault_after.filter(is_next).map(|(_, fault)| fault)
+    }
 }
 
 /// A memory drive that obeys.
@@ -54,6 +69,10 @@ impl BlockDevice for Obedient {
     fn submit(&mut self, tag: Tag, op: Op<DmaBuf>) -> Result<(), Op<DmaBuf>> {
         if self.held.len() >= 4 {
             return Err(op);
+        }
+        if let Some(fault) = self.orders.borrow_mut().next_fault() {
+            self.held.push_back(Completion { tag, buf: op.into_buf(), result: Err(fault) });
+            return Ok(());
         }
         self.ram.submit(tag, op)?;
         let mut completion = self.ram.poll().expect("memory answers at once");
@@ -157,7 +176,17 @@ impl Bench {
     }
 
     fn orders(&self, is_holding: bool, fault: Option<MediaError>) {
-        *self.orders.borrow_mut() = Orders { is_holding, fault };
+        *self.orders.borrow_mut() = Orders { is_holding, fault, ..Orders::default() };
+    }
+
+    /// The operation after `count` others fails.
+    fn fail_after(&self, count: usize, fault: MediaError) {
+        *self.orders.borrow_mut() = Orders { fault_after: Some((count, fault)), ..Orders::default() };
+    }
+
+    /// Operations since the last order.
+    fn operations(&self) -> usize {
+        self.orders.borrow().count
     }
 }
 
@@ -176,6 +205,26 @@ fn finish(target: &mut Target, pool: &mut Pool, mut job: Job) {
         }
     }
     pool.finish(job).expect("it worked");
+}
+
+/// Lets `work` succeed, which takes `count` operations; then lets each of these operations fail: the host gets `status`.
+fn each_operation_fails<W: Fn(Host) -> Status + Clone + Send + 'static>(
+    bench: &mut Bench,
+    count: usize,
+    fault: MediaError,
+    work: &W,
+    status: Status,
+) {
+    bench.orders(false, None);
+    let host = bench.host(work.clone());
+    assert_eq!(bench.join(host), Status::SUCCESS);
+    assert_eq!(bench.operations(), count);
+    for number in 0..count {
+        bench.fail_after(number, fault);
+        let host = bench.host(work.clone());
+        assert_eq!(bench.join(host), status, "operation {number} of {count} fails");
+    }
+    bench.orders(false, None);
 }
 
 /// Goal: what a drive says reaches the host as the right status, for that command only; nothing is sent as data.

@@ -23,8 +23,8 @@ fn linux_accepts_the_controller() {
     let ana_log = 16 + 32 * id.nanagrpid.get() + 4 * id.mnan.get();
     assert!(ana_log <= 4096 << id.mdts);
     assert_eq!(nvme_spec::nqn_text(&id.subnqn), Some(NQN));
-    // Only Write Zeroes of the optional commands; nothing is claimed that is not there.
-    assert_eq!((id.oncs.get(), id.fuses.get(), id.oacs.get(), id.vwc), (8, 0, 0, 0b101));
+    // Compare, Dataset Management, Write Zeroes, Verify; nothing is claimed that is not there.
+    assert_eq!((id.oncs.get(), id.fuses.get(), id.oacs.get(), id.vwc), (0x8d, 0, 0, 0b101));
 }
 
 /// Goal: lists and pages of namespaces: present, absent, impossible.
@@ -71,7 +71,11 @@ fn identify_limits() {
     }
     let mut sqe = Sqe::new(AdminOpcode::IDENTIFY.0, 1);
     sqe.cdw10 = u32::from(Cns::IO_CONTROLLER.0).into();
-    assert_eq!(data(host.admin(sqe, 4096)), Ok(vec![0; 4096]));
+    let mut limits = vec![0; 4096];
+    limits[..4].copy_from_slice(&[8, 13, 0, 255]); // Verify 1 MiB, Write Zeroes 32 MiB, as many ranges as can be said
+    limits[4..8].copy_from_slice(&[0, 0, 4, 0]);
+    limits[8..16].copy_from_slice(&[0, 0, 4, 0, 0, 0, 0, 0]);
+    assert_eq!(data(host.admin(sqe, 4096)), Ok(limits));
     sqe.cdw11 = (2 << 24).into();
     assert_eq!(data(host.admin(sqe, 4096)), Err(Status::INVALID_FIELD.dnr()));
     sqe.cdw10 = u32::from(Cns::IO_COMMAND_SETS.0).into();

@@ -1,10 +1,11 @@
 //! I/O commands: what is valid goes to the storage, everything else is refused with the status that Linux understands.
 
 use super::host::{Host, NQN, accept, namespace, subsystem, target};
-use crate::{Io, IoKind, Outcome};
+use crate::{Io, IoKind, Outcome, Span};
 use block::{Blocks, Lba, MediaError};
-use nvme_spec::entry::RwFlags;
-use nvme_spec::{NSID_ALL, NvmOpcode, Sqe, Status};
+use nvme_spec::entry::{DatasetFlags, RwFlags};
+use nvme_spec::{DatasetRange, NSID_ALL, NvmOpcode, Sqe, Status};
+use zerocopy::IntoBytes;
 
 fn command(opcode: NvmOpcode, slba: u64, blocks: u16) -> Sqe {
     let mut sqe = Sqe::new(opcode.0, 1);
@@ -27,24 +28,27 @@ fn ask(sqe: Sqe, data_len: u32) -> Result<Io, Status> {
 #[test]
 fn valid_commands() {
     let io = |kind| Ok(Io { volume: 100, kind });
-    let (lba, blocks) = (Lba(8), Blocks(2));
+    let blocks = |lba, count| Span::of_blocks(Lba(lba), Blocks(count)).expect("small numbers");
+    let span = blocks(8, 2);
     let with = |mut sqe: Sqe, flags: RwFlags| {
         sqe.cdw12 = (sqe.cdw12.get() | flags.into_bits()).into();
         sqe
     };
     let fua = RwFlags::new().with_fua(true);
-    assert_eq!(ask(command(NvmOpcode::READ, 8, 2), 8192), io(IoKind::Read { lba, blocks }));
+    assert_eq!(ask(command(NvmOpcode::READ, 8, 2), 8192), io(IoKind::Read { span }));
     let write = command(NvmOpcode::WRITE, 8, 2);
-    assert_eq!(ask(write, 8192), io(IoKind::Write { lba, blocks, fua: false }));
-    assert_eq!(ask(with(write, fua), 8192), io(IoKind::Write { lba, blocks, fua: true }));
+    assert_eq!(ask(write, 8192), io(IoKind::Write { span, fua: false }));
+    assert_eq!(ask(with(write, fua), 8192), io(IoKind::Write { span, fua: true }));
     let zeroes = with(command(NvmOpcode::WRITE_ZEROES, 8, 2), RwFlags::new().with_deac(true));
-    let kind = IoKind::WriteZeroes { lba, blocks, fua: false, deallocate: true };
+    let kind = IoKind::WriteZeroes { span, fua: false, deallocate: true };
     assert_eq!(ask(zeroes, 0), io(kind));
+    assert_eq!(ask(command(NvmOpcode::COMPARE, 8, 2), 8192), io(IoKind::Compare { span }));
+    assert_eq!(ask(command(NvmOpcode::VERIFY, 8, 2), 0), io(IoKind::Verify { span }));
     assert_eq!(ask(Sqe::new(NvmOpcode::FLUSH.0, 1), 0), io(IoKind::Flush));
     // The last block, and the longest transfer.
-    let last = IoKind::Read { lba: Lba(255), blocks: Blocks(1) };
+    let last = IoKind::Read { span: blocks(255, 1) };
     assert_eq!(ask(command(NvmOpcode::READ, 255, 1), 4096), io(last));
-    let longest = IoKind::Read { lba: Lba(0), blocks: Blocks(256) };
+    let longest = IoKind::Read { span: blocks(0, 256) };
     assert_eq!(ask(command(NvmOpcode::READ, 0, 256), 1 << 20), io(longest));
 }
 
@@ -52,8 +56,9 @@ fn valid_commands() {
 #[test]
 fn invalid_commands() {
     let out_of_range = Err(Status::LBA_OUT_OF_RANGE.dnr());
-    for opcode in [NvmOpcode::READ, NvmOpcode::WRITE, NvmOpcode::WRITE_ZEROES] {
-        let len = |blocks: u32| if opcode == NvmOpcode::WRITE_ZEROES { 0 } else { blocks * 4096 };
+    let without_data = [NvmOpcode::WRITE_ZEROES, NvmOpcode::VERIFY];
+    for opcode in [NvmOpcode::READ, NvmOpcode::WRITE, NvmOpcode::COMPARE].into_iter().chain(without_data) {
+        let len = |blocks: u32| if without_data.contains(&opcode) { 0 } else { blocks * 4096 };
         assert_eq!(ask(command(opcode, 256, 1), len(1)), out_of_range);
         assert_eq!(ask(command(opcode, 255, 2), len(2)), out_of_range);
         assert_eq!(ask(command(opcode, u64::MAX, 2), len(2)), out_of_range);
@@ -72,11 +77,59 @@ fn invalid_commands() {
     assert_eq!(ask(command(NvmOpcode::WRITE_ZEROES, 0, 2), 8192), length);
     let mut long = command(NvmOpcode::READ, 0, 257);
     long.nsid = 3.into();
-    assert_eq!(ask(long, 257 * 4096), Err(Status::INVALID_FIELD.dnr()));
+    for (opcode, len) in
+        [(NvmOpcode::READ, 257 * 4096), (NvmOpcode::COMPARE, 257 * 4096), (NvmOpcode::VERIFY, 0)]
+    {
+        long.opc = opcode.0;
+        assert_eq!(ask(long, len), Err(Status::INVALID_FIELD.dnr()));
+    }
     let mut broadcast = Sqe::new(NvmOpcode::FLUSH.0, NSID_ALL);
     assert_eq!(ask(broadcast, 0), Err(Status::INVALID_NAMESPACE.dnr()));
-    broadcast.opc = NvmOpcode::DATASET_MANAGEMENT.0;
-    assert_eq!(ask(broadcast, 16), Err(Status::INVALID_OPCODE.dnr()));
+    broadcast.opc = NvmOpcode::WRITE_UNCORRECTABLE.0;
+    assert_eq!(ask(broadcast, 0), Err(Status::INVALID_OPCODE.dnr()));
+}
+
+/// Dataset Management with these ranges (first block, blocks), and its data.
+fn dataset(ranges: &[(u64, u32)], flags: DatasetFlags) -> (Sqe, Vec<u8>) {
+    let mut sqe = Sqe::new(NvmOpcode::DATASET_MANAGEMENT.0, 1);
+    sqe.cdw10 = (ranges.len() as u32 - 1).into();
+    sqe.cdw11 = flags.into_bits().into();
+    let entry =
+        |&(slba, nlb): &(u64, u32)| DatasetRange { cattr: 0.into(), nlb: nlb.into(), slba: slba.into() };
+    (sqe, ranges.iter().flat_map(|range| entry(range).as_bytes().to_vec()).collect())
+}
+
+/// Goal: the ranges of Dataset Management are all checked before any of them can be used; empty ones are fine, and a host
+/// may send more data than they need.
+#[test]
+fn dataset_ranges() {
+    let deallocate = DatasetFlags::new().with_deallocate(true);
+    let spans = |ranges: &[(u64, u32)], data_len: u32| -> Result<Vec<(u64, u64)>, Status> {
+        let (sqe, mut data) = dataset(ranges, deallocate);
+        let IoKind::Dataset(dataset) = ask(sqe, data_len)?.kind else { panic!("another command") };
+        assert!(dataset.is_deallocate());
+        data.resize(data_len as usize, 0xff);
+        let list = dataset.ranges(&data)?;
+        let spans = (0..list.len()).map(|index| list.get(index).expect("a checked range"));
+        assert_eq!(list.get(list.len()), None);
+        Ok(spans.map(|span| (span.start().0 / 4096, span.len().0 / 4096)).collect())
+    };
+    assert_eq!(
+        spans(&[(0, 1), (255, 1), (256, 0), (3, 100)], 4096),
+        Ok(vec![(0, 1), (255, 1), (256, 0), (3, 100)])
+    );
+    assert_eq!(spans(&[(1, 1); 256], 4096).map(|spans| spans.len()), Ok(256));
+    let out_of_range = Err(Status::LBA_OUT_OF_RANGE.dnr());
+    for bad in [(255, 2), (256, 1), (257, 0), (u64::MAX, 1), (1, u32::MAX), (u64::MAX / 4096, 1)] {
+        assert_eq!(spans(&[(0, 1), bad], 32), out_of_range, "{bad:?}");
+    }
+    for data_len in [0, 16, 31, 4097, 8192] {
+        assert_eq!(spans(&[(0, 1), (1, 1)], data_len), Err(Status::INVALID_SGL_LENGTH.dnr()), "{data_len}");
+    }
+    let (hint, _) =
+        dataset(&[(0, 1)], DatasetFlags::new().with_integral_read(true).with_integral_write(true));
+    let Ok(IoKind::Dataset(hint)) = ask(hint, 16).map(|io| io.kind) else { panic!("a good command") };
+    assert!(!hint.is_deallocate());
 }
 
 /// Goal: without a volatile cache Flush is done at once, and Identify says that there is none.

@@ -2,6 +2,7 @@
 
 use super::host::{Ask, Host, NQN};
 use crate::{Action, IoKind, Outcome};
+use block::Bytes;
 use nvme_spec::{AdminOpcode, Sqe};
 use zerocopy::{FromBytes, IntoBytes};
 
@@ -37,15 +38,17 @@ impl Random {
     }
 }
 
-fn check(outcome: &Outcome) {
-    if let Outcome::Io(io) = outcome {
-        let end = match io.kind {
-            IoKind::Read { lba, blocks }
-            | IoKind::Write { lba, blocks, .. }
-            | IoKind::WriteZeroes { lba, blocks, .. } => lba.checked_add(blocks).expect("no overflow").0,
-            IoKind::Flush => 0,
-        };
-        assert!(end <= 1024 && io.kind.data_len() <= 1 << 20);
+fn check(outcome: &Outcome, random: &mut Random) {
+    let Outcome::Io(io) = outcome else { return };
+    assert!(io.kind.data_len() <= 1 << 20);
+    let size = Bytes(1024 * 4096);
+    assert!(io.kind.span().is_none_or(|span| span.end() <= size));
+    if let IoKind::Dataset(dataset) = io.kind {
+        let data: Vec<u8> =
+            (0..io.kind.data_len()).map(|_| (random.next() as u8) & (random.next() as u8) & 3).collect();
+        if let Ok(ranges) = dataset.ranges(&data) {
+            assert!((0..ranges.len()).all(|index| ranges.get(index).expect("checked").end() <= size));
+        }
     }
 }
 
@@ -65,13 +68,14 @@ fn random_commands() {
             let lengths = [0, 4, 512, 1024, 4096, 8192, random.next() as u32];
             let data_len = lengths[random.next() as usize % lengths.len()];
             let outcome = host.outcome(connection, sqe, data_len);
-            check(&outcome);
+            check(&outcome, &mut random);
             if let Outcome::NeedsData { len } = outcome {
                 let mut data = Ask::admin(NQN).data().as_bytes().to_vec();
                 data.resize(len as usize, 0);
                 let at = random.next() as usize % data.len();
                 data[at] = random.next() as u8;
-                check(&host.target.on_data(connection, &sqe, &data, host.now));
+                let outcome = host.target.on_data(connection, &sqe, &data, host.now);
+                check(&outcome, &mut random);
             }
             if random.next().is_multiple_of(16) {
                 host.wait(random.next() % 3000);

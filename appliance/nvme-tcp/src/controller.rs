@@ -338,6 +338,9 @@ impl Connection {
         if let Some(transmit) = self.termination.take() {
             return Some(*transmit);
         }
+        if self.stage == Stage::Terminating {
+            return None; // a termination request is the last PDU; answers that come now go nowhere
+        }
         let next = *self.outgoing.front()?;
         if let Outgoing::Reply(slot) = next {
             return Some(self.transmit_reply(slot));

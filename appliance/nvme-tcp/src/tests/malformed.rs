@@ -280,3 +280,21 @@ fn host_checks_the_controller() {
     let error = pair.host.on_header(response.as_bytes(), NOW).expect_err("no such command");
     assert_eq!(error, ConnectionError::Protocol(fault(Fes::SEQUENCE_ERROR, 0)));
 }
+
+/// Goal: a termination request is the last PDU. Found by fuzzing: a command that was answered after the fault was still
+/// sent, behind the request.
+#[test]
+fn nothing_follows_a_termination_request() {
+    let mut connection = ready(Digests::default());
+    assert_eq!(feed(&mut connection, capsule(6, Sgl::transport(0)).as_bytes()), None);
+    let slot = connection.find(6).expect("the command waits for its answer");
+    let mut header = h2c(0, 8192);
+    header.ttag = 9.into();
+    let mut bytes = header.as_bytes().to_vec();
+    bytes.resize(300, 0);
+    assert_eq!(feed(&mut connection, &bytes), Some(fault(Fes::SEQUENCE_ERROR, 0)));
+    let request = connection.poll_transmit().expect("the termination request");
+    assert_eq!(CommonHeader::read_from_prefix(request.head()).expect("a PDU").0.kind, PduType::C2H_TERM_REQ);
+    connection.respond(slot, Reply::status(Status::SUCCESS));
+    assert!(connection.poll_transmit().is_none());
+}

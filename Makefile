@@ -5,8 +5,10 @@ COUNT ?= 1
 SEED ?= 1
 OUT ?= out/pxe
 APPEND ?=
+MINUTES ?= 30
+TARGET ?=
 
-.PHONY: help setup check binaries unit image demo test first-light console clean
+.PHONY: help setup check binaries unit image demo test first-light console fuzz clean
 
 help: ## show this list
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*## /\t/' | expand -t 14
@@ -39,6 +41,9 @@ first-light: setup ## the first_light scenario (COUNT=10 SEED=1)
 
 console: setup ## the serial console scenario
 	cargo run --release --locked -p hwtests -- run console
+
+fuzz: ## looks for inputs that break a parser (MINUTES=30 each, TARGET=controller for one of them)
+	scripts/fuzz.sh $(MINUTES) $(TARGET)
 
 test: setup check unit ## everything: checks, tests, the image built twice, the scenarios
 	cargo run --release --locked -p hwtests -- run --seed $(SEED)

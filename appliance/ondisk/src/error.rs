@@ -94,6 +94,22 @@ pub enum Inconsistency {
     /// Volumes are stored in the order of their namespace identifiers, which start at 1.
     #[error("the volumes are not in the order of their namespace identifiers")]
     VolumeOrder,
+    /// A byte has no meaning that this version knows.
+    #[error("volume {nsid} has {value} as {what}")]
+    Meaning {
+        /// Volume.
+        nsid: u32,
+        /// Field.
+        what: &'static str,
+        /// Found.
+        value: u32,
+    },
+    /// The hosts of a volume are in ascending order; the host table has exactly those that volumes name.
+    #[error("the hosts are not in order, or not those that volumes name")]
+    Hosts,
+    /// Registrants, holder and type of a reservation contradict one another.
+    #[error("the reservation of volume {0} contradicts itself")]
+    Reservation(u32),
     /// The runs of a volume must cover it without gap or overlap, in order.
     #[error("the runs of volume {0} do not cover it")]
     Coverage(u32),

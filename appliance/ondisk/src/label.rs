@@ -9,7 +9,7 @@
 use crate::error::LoadError;
 use crate::layout::LABEL_LBA;
 use crate::text::{self, Serial};
-use crate::wire::{LABEL_MAGIC, LabelV1};
+use crate::wire::{LABEL_MAGIC, LABEL_VERSION, LabelV1};
 use crate::{limits, stamp};
 use block::BLOCK_SIZE;
 use uuid::Uuid;
@@ -35,7 +35,7 @@ impl DriveLabel {
         assert!(usize::from(self.member) < limits::MEMBERS_MAX, "member numbers are bounded");
         assert!(!self.drive.is_nil() && !self.pool.is_nil(), "a label identifies a drive and a pool");
         let wire = LabelV1 {
-            stamp: stamp::stamp(LABEL_MAGIC, LABEL_LBA, self.drive, self.pool),
+            stamp: stamp::stamp(LABEL_MAGIC, LABEL_VERSION, LABEL_LBA, self.drive, self.pool),
             member: self.member.into(),
             reserved0: [0; 6],
             serial: text::store(self.serial.as_str()),
@@ -54,7 +54,7 @@ impl DriveLabel {
     pub fn decode(block: &[u8]) -> Result<Self, LoadError> {
         stamp::magic_of(block, LABEL_MAGIC)?;
         let bytes = block.get(..BLOCK_SIZE).ok_or(LoadError::Truncated { len: block.len() })?;
-        let head = stamp::check(bytes, LABEL_MAGIC, LABEL_LBA)?;
+        let head = stamp::check(bytes, LABEL_MAGIC, LABEL_VERSION, LABEL_LBA)?;
         let wire = LabelV1::ref_from_bytes(bytes).map_err(|_| LoadError::Truncated { len: bytes.len() })?;
         stamp::zero(&wire.reserved0)?;
         stamp::zero(&wire.reserved1)?;

@@ -35,6 +35,7 @@ mod label;
 mod layout;
 pub mod limits;
 mod record;
+mod settings;
 mod stamp;
 mod text;
 mod wire;
@@ -46,7 +47,10 @@ pub use layout::{
     DATA_LBA, EXTENT_BLOCKS, EXTENT_BYTES, LABEL_LBA, Slot, TAIL_BLOCKS, extent_lba, extents_on, has_extents,
 };
 pub use record::{MemberRecord, Place, PoolRecord, Run, VolumeRecord, claimed_len};
-pub use text::{Name, Serial, TextError};
+pub use settings::{
+    Access, LbaSize, Registrant, Reservation, ReservationType, Reserved, Settings, WriteProtect,
+};
+pub use text::{HostNqn, Name, Serial, TextError};
 
 #[cfg(test)]
 mod tests;

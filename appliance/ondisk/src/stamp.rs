@@ -1,7 +1,7 @@
 //! Sealing and checking what every stored struct starts with: magic, checksum, version, own address.
 
 use crate::error::{Inconsistency, LoadError};
-use crate::wire::{StampV1, VERSION};
+use crate::wire::StampV1;
 use block::{BLOCK_SIZE, Lba};
 use core::mem::offset_of;
 use crc_fast::{CrcAlgorithm, Digest};
@@ -13,11 +13,11 @@ const CHECKSUM_AT: usize = offset_of!(StampV1, checksum);
 const CHECKSUM_LEN: usize = 4;
 
 /// The stamp of a struct that is about to be sealed.
-pub(crate) fn stamp(magic: [u8; 16], lba: Lba, drive: Uuid, pool: Uuid) -> StampV1 {
+pub(crate) fn stamp(magic: [u8; 16], version: u16, lba: Lba, drive: Uuid, pool: Uuid) -> StampV1 {
     StampV1 {
         magic,
         checksum: 0.into(),
-        version: VERSION.into(),
+        version: version.into(),
         reserved: [0; 2],
         lba: lba.0.into(),
         drive: drive.into_bytes(),
@@ -42,7 +42,8 @@ pub(crate) fn magic_of(bytes: &[u8], magic: [u8; 16]) -> Result<(), LoadError> {
 }
 
 /// Checks everything that a stamp promises about `bytes`, which must be the struct from its first to its last byte.
-pub(crate) fn check(bytes: &[u8], magic: [u8; 16], found_at: Lba) -> Result<StampV1, LoadError> {
+/// Versions 1 to `known` can be read.
+pub(crate) fn check(bytes: &[u8], magic: [u8; 16], known: u16, found_at: Lba) -> Result<StampV1, LoadError> {
     magic_of(bytes, magic)?;
     let (stamp, _) =
         StampV1::read_from_prefix(bytes).map_err(|_| LoadError::Truncated { len: bytes.len() })?;
@@ -51,8 +52,8 @@ pub(crate) fn check(bytes: &[u8], magic: [u8; 16], found_at: Lba) -> Result<Stam
     if found != computed {
         return Err(LoadError::Checksum { found, computed });
     }
-    if stamp.version.get() != VERSION {
-        return Err(LoadError::Version { version: stamp.version.get(), known: VERSION });
+    if !(1..=known).contains(&stamp.version.get()) {
+        return Err(LoadError::Version { version: stamp.version.get(), known });
     }
     if stamp.lba.get() != found_at.0 {
         return Err(LoadError::Misplaced { meant: stamp.lba.get(), found: found_at.0 });

@@ -4,13 +4,41 @@ mod foreign;
 mod golden;
 mod label;
 mod record;
+mod settings;
 mod totality;
 
-use crate::{MemberRecord, Name, PoolRecord, Run, Serial, VolumeRecord};
+use crate::{
+    Access, HostNqn, LbaSize, MemberRecord, Name, PoolRecord, Registrant, Reservation, ReservationType,
+    Reserved, Run, Serial, Settings, VolumeRecord, WriteProtect,
+};
 use uuid::Uuid;
 
-/// A record with two members and two volumes, one of them in two pieces.
+/// A record with two members and two volumes, one of them in two pieces, with every setting; the other as version 1
+/// knew volumes.
 fn sample() -> PoolRecord {
+    let mut record = plain();
+    record.volumes[0].settings = Settings {
+        lba_size: LbaSize::B512,
+        access: Access::Hosts(vec![host("nqn.a"), host("nqn.b")]),
+        write_protect: WriteProtect::On,
+        reservation: Some(Box::new(Reservation {
+            generation: 9,
+            registrants: vec![
+                Registrant { host: Uuid::from_u128(0xaaaa << 112 | 1), key: 0xabc },
+                Registrant { host: Uuid::from_u128(0xbbbb << 112 | 2), key: 0xdef },
+            ],
+            reserved: Some(Reserved { kind: ReservationType::WriteExclusiveRegistrants, holder: Some(1) }),
+        })),
+    };
+    record
+}
+
+fn host(nqn: &str) -> HostNqn {
+    HostNqn::new(nqn).expect("a good NQN")
+}
+
+/// The same without settings.
+fn plain() -> PoolRecord {
     PoolRecord {
         pool: Uuid::from_u128(0x1111_1111_1111_4111_8111_1111_1111_1111),
         name: Name::new("tank").expect("a good name"),
@@ -34,6 +62,7 @@ fn sample() -> PoolRecord {
                 nsid: 1,
                 extents: 96,
                 revision: 4,
+                settings: Settings::new(LbaSize::B4096),
                 runs: vec![
                     Run { member: 0, first: 0, count: 64, position: 0 },
                     Run { member: 1, first: 7, count: 32, position: 64 },
@@ -45,6 +74,7 @@ fn sample() -> PoolRecord {
                 nsid: 3,
                 extents: 5,
                 revision: 6,
+                settings: Settings::new(LbaSize::B4096),
                 runs: vec![Run { member: 1, first: 39, count: 5, position: 0 }],
             },
         ],

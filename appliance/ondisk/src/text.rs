@@ -1,6 +1,6 @@
-//! Short texts with rules: names of pools and volumes, serial numbers of drives.
+//! Short texts with rules: names of pools and volumes, serial numbers of drives, NQNs of hosts.
 
-use crate::limits::{NAME_LEN_MAX, SERIAL_LEN_MAX};
+use crate::limits::{NAME_LEN_MAX, NQN_LEN_MAX, SERIAL_LEN_MAX};
 use core::fmt;
 use thiserror::Error;
 
@@ -31,6 +31,10 @@ pub struct Name(String);
 #[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Serial(String);
 
+/// The NQN of a host: 1 to 223 bytes of UTF-8 without control characters (Base 2.1 §4.7).
+#[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct HostNqn(String);
+
 impl Name {
     /// Checks a name.
     ///
@@ -56,6 +60,23 @@ impl Serial {
     pub fn new(text: &str) -> Result<Self, TextError> {
         let text = text.trim_matches(' ');
         check(text.as_bytes(), SERIAL_LEN_MAX, |b| (b' '..=b'~').contains(&b))?;
+        Ok(Self(text.to_owned()))
+    }
+
+    /// The text.
+    #[must_use]
+    pub fn as_str(&self) -> &str {
+        &self.0
+    }
+}
+
+impl HostNqn {
+    /// Checks an NQN. That it starts with `nqn.` is not asked for: hosts are compared byte by byte.
+    ///
+    /// # Errors
+    /// If it is empty, too long, or has control characters.
+    pub fn new(text: &str) -> Result<Self, TextError> {
+        check(text.as_bytes(), NQN_LEN_MAX, |b| b >= b' ' && b != 0x7f)?;
         Ok(Self(text.to_owned()))
     }
 
@@ -114,6 +135,18 @@ impl fmt::Display for Serial {
 }
 
 impl fmt::Debug for Serial {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{:?}", self.0)
+    }
+}
+
+impl fmt::Display for HostNqn {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.0)
+    }
+}
+
+impl fmt::Debug for HostNqn {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "{:?}", self.0)
     }

@@ -1,4 +1,4 @@
-//! Changes of the volumes of a pool: create, grow, delete.
+//! Changes of the volumes of a pool: create, grow, delete. (Changes of their settings are in `settings`.)
 //!
 //! ```text
 //!  zero the new extents ─▶ flush all ─▶ write record, generation + 1, to all ─▶ flush all ─▶ finish
@@ -14,17 +14,31 @@ use crate::space::{NoSpace, Space};
 use block::{Blocks, Bytes};
 use control::{ControlError, CreateVolume, ErrorKind, ResizeVolume};
 use ondisk::limits::VOLUMES_MAX;
-use ondisk::{EXTENT_BLOCKS, EXTENT_BYTES, Name, PoolRecord, Run, VolumeRecord, extent_lba};
+use ondisk::{
+    EXTENT_BLOCKS, EXTENT_BYTES, LbaSize, Name, PoolRecord, Run, Settings, VolumeRecord, extent_lba,
+};
 use uuid::Uuid;
 
 impl Pool {
-    /// Begins to create a volume. The same request again, for a volume that exists, changes nothing.
+    /// Begins to create a volume with 4096-byte blocks that every host may use; see [`Pool::begin_create_volume_with`].
+    ///
+    /// # Errors
+    /// As there.
+    pub fn begin_create_volume(&mut self, request: &CreateVolume) -> Result<Begun, ControlError> {
+        self.begin_create_volume_with(request, Settings::new(LbaSize::B4096))
+    }
+
+    /// Begins to create a volume with these settings. The same request again, for a volume that exists, changes nothing.
     ///
     /// That name and UUID are unique among the volumes of other pools is checked by the caller.
     ///
     /// # Errors
     /// What is wrong with the request or the pool, for the operator.
-    pub fn begin_create_volume(&mut self, request: &CreateVolume) -> Result<Begun, ControlError> {
+    pub fn begin_create_volume_with(
+        &mut self,
+        request: &CreateVolume,
+        settings: Settings,
+    ) -> Result<Begun, ControlError> {
         let object = format!("volume/{}", request.name);
         let name = checked_name("volume", &request.name)?;
         let extents = checked_size(request.size_bytes).map_err(|e| e.object(object.as_str()))?;
@@ -33,10 +47,12 @@ impl Pool {
             return Err(error.object(object).field("id").remedy("send a random UUID (version 4)"));
         }
         if let Some(existing) = self.volume(request.uuid) {
-            if existing.name == name && existing.extents == extents {
+            let is_same = existing.settings.lba_size == settings.lba_size
+                && existing.settings.access == settings.access;
+            if existing.name == name && existing.extents == extents && is_same {
                 return Ok(Begun::Unchanged);
             }
-            let message = format!("volume {} exists with another name or size", request.uuid);
+            let message = format!("volume {} exists with another name, size or settings", request.uuid);
             let error = ControlError::new(ErrorKind::AlreadyExists, message);
             return Err(error
                 .object(format!("volume/{}", existing.name))
@@ -56,11 +72,10 @@ impl Pool {
         }
         let runs = self.allocate(&object, &[], extents)?;
         let mut next = self.next_record()?;
-        let volumes = &mut next.volumes;
-        let nsid = smallest_free_nsid(volumes);
-        let volume =
-            VolumeRecord { uuid: request.uuid, name, nsid, extents, revision: next.generation, runs };
-        volumes.insert(volumes.partition_point(|v| v.nsid < nsid), volume);
+        let (nsid, revision) = (smallest_free_nsid(&next.volumes), next.generation);
+        let volume = VolumeRecord { uuid: request.uuid, name, nsid, extents, revision, settings, runs };
+        next.volumes.insert(next.volumes.partition_point(|v| v.nsid < nsid), volume);
+        self.accept_settings(&next, request.uuid)?;
         Ok(self.begin_change(next, request.uuid, 0))
     }
 
@@ -109,8 +124,8 @@ impl Pool {
         Ok(self.begin_change(next, uuid, 0))
     }
 
-    /// Zeroes what the volume gains beyond `old` extents, then writes the record.
-    fn begin_change(&mut self, next: PoolRecord, volume: Uuid, old: u32) -> Begun {
+    /// Zeroes what the volume gains beyond `old` extents, if anything, then writes the record.
+    pub(crate) fn begin_change(&mut self, next: PoolRecord, volume: Uuid, old: u32) -> Begun {
         let mut stages = Vec::new();
         let mut zero = Stage::new("zero new extents", false, self.drives.len());
         let gained = next.volumes.iter().filter(|v| v.uuid == volume).flat_map(|v| &v.runs);
@@ -126,7 +141,7 @@ impl Pool {
         Begun::Job(self.job(Goal::Change(Box::new(next)), stages))
     }
 
-    fn next_record(&self) -> Result<PoolRecord, ControlError> {
+    pub(crate) fn next_record(&self) -> Result<PoolRecord, ControlError> {
         let mut next = self.record.clone();
         next.generation = next.generation.checked_add(1).ok_or_else(|| {
             ControlError::new(ErrorKind::ResourceExhausted, "the generation number of the pool is used up")
@@ -135,7 +150,7 @@ impl Pool {
         Ok(next)
     }
 
-    fn existing(&self, uuid: Uuid) -> Result<&VolumeRecord, ControlError> {
+    pub(crate) fn existing(&self, uuid: Uuid) -> Result<&VolumeRecord, ControlError> {
         self.volume(uuid).ok_or_else(|| {
             let message = format!("pool \"{}\" has no volume {uuid}", self.name());
             ControlError::new(ErrorKind::NotFound, message)

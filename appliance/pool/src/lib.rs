@@ -4,7 +4,7 @@
 //!  drives ──▶ Probe ──▶ Finding ─┐
 //!                                ├─▶ import ──▶ Pool ── begin_settle ──▶ Job ──▶ finish: volumes may be served
 //!  all drives of the node ───────┘      │
-//!                                       ├── begin_create_volume, begin_grow_volume, … ──▶ Job ──▶ finish
+//!                                       ├── begin_create_volume, begin_set_access, … ──▶ Job ──▶ finish
 //!                                       └── map(nsid, lba, blocks) ──▶ Segments, on the path of each IO
 //! ```
 //!
@@ -35,6 +35,7 @@ pub mod limits;
 mod map;
 mod pool;
 mod probe;
+mod settings;
 mod space;
 
 pub use create::begin_create_pool;
@@ -42,7 +43,10 @@ pub use drive::{Drive, DriveId, KnownDrive, MemberIndex, Role};
 pub use import::{Found, Imported, OfflinePool, import};
 pub use job::{Job, JobError};
 pub use map::{MapError, Segment, Segments};
-pub use ondisk::VolumeRecord;
+pub use ondisk::{
+    Access, HostNqn, LbaSize, Registrant, Reservation, ReservationType, Reserved, Settings, VolumeRecord,
+    WriteProtect,
+};
 pub use pool::{Begun, Pool};
 pub use probe::{Finding, Labelled, Probe, SlotContent};
 

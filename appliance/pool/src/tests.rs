@@ -8,6 +8,7 @@ mod job;
 mod map;
 mod power_cut;
 mod probe;
+mod settings;
 mod sim;
 mod space;
 

@@ -14,6 +14,8 @@ impl PoolRecord {
         at_most("members", self.members.len(), limits::MEMBERS_MAX)?;
         at_most("volumes", self.volumes.len(), limits::VOLUMES_MAX)?;
         at_most("runs", runs, limits::RUNS_MAX)?;
+        at_most("hosts", self.hosts().len(), limits::HOSTS_MAX)?;
+        at_most("registrants", self.registrant_count(), limits::REGISTRANTS_MAX)?;
         if self.members.is_empty() {
             return Err(Inconsistency::NotAMember);
         }
@@ -37,6 +39,7 @@ impl PoolRecord {
                 return Err(Inconsistency::VolumeOrder);
             }
             before = volume.nsid;
+            volume.settings.check(volume.nsid)?;
             self.check_runs(volume)?;
         }
         self.check_owners()

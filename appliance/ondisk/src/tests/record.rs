@@ -1,10 +1,12 @@
 //! The pool record: round trips, limits, and each rule that can be broken.
 
 use super::{drive, sample};
-use crate::limits::{MEMBERS_MAX, RECORD_BYTES_MAX, RUNS_MAX, VOLUMES_MAX};
+use crate::limits::{
+    HOSTS_MAX, MEMBERS_MAX, NQN_LEN_MAX, RECORD_BYTES_MAX, REGISTRANTS_MAX, RUNS_MAX, VOLUMES_MAX,
+};
 use crate::{
-    Inconsistency, LoadError, MemberRecord, Name, Place, PoolRecord, Run, Serial, Slot, VolumeRecord,
-    claimed_len,
+    Access, Inconsistency, LbaSize, LoadError, MemberRecord, Name, Place, PoolRecord, Registrant,
+    Reservation, ReservationType, Reserved, Run, Serial, Settings, Slot, VolumeRecord, claimed_len,
 };
 use uuid::Uuid;
 
@@ -37,6 +39,7 @@ fn largest_record_fits_its_slot() {
             nsid: v + 1,
             extents: runs_each,
             revision: 2,
+            settings: full_settings(v),
             runs: (0..runs_each)
                 .map(|r| Run { member: 3, first: (v * runs_each + r) * 2, count: 1, position: r })
                 .collect(),
@@ -45,6 +48,20 @@ fn largest_record_fits_its_slot() {
     let bytes = record.encode(15);
     assert_eq!(bytes.len(), RECORD_BYTES_MAX);
     assert_eq!(PoolRecord::decode(&bytes, Slot::A).expect("it is valid").0, record);
+}
+
+/// The most hosts and registrants that the volumes of a full pool can have.
+fn full_settings(volume: u32) -> Settings {
+    let host = |n: usize| super::host(&format!("{n:0>width$}", width = NQN_LEN_MAX));
+    let registrants = (1..=REGISTRANTS_MAX / VOLUMES_MAX)
+        .map(|n| Registrant { host: Uuid::from_u128(n as u128), key: u64::from(volume) })
+        .collect();
+    let reserved = Some(Reserved { kind: ReservationType::ExclusiveAccessAll, holder: None });
+    Settings {
+        access: Access::Hosts((0..HOSTS_MAX).map(host).collect()),
+        reservation: Some(Box::new(Reservation { generation: u32::MAX, registrants, reserved })),
+        ..Settings::new(LbaSize::B512)
+    }
 }
 
 /// Goal: a record is told apart from one in the wrong slot (misdirected), of another drive (copied inside), and one
@@ -77,6 +94,7 @@ fn big() -> PoolRecord {
             nsid: v + 1,
             extents: 1,
             revision: 2,
+            settings: Settings::new(LbaSize::B4096),
             runs: vec![Run { member: 0, first: v, count: 1, position: 0 }],
         })
         .collect();
@@ -130,14 +148,16 @@ fn broken_rules_are_named() {
 fn sealed_nonsense_is_refused() {
     let length = |needed, len| LoadError::from(Inconsistency::Length { needed, len });
     let cases: &[(usize, u8, LoadError)] = &[
-        (20, 9, LoadError::Version { version: 9, known: 1 }),
+        (20, 9, LoadError::Version { version: 9, known: 2 }),
+        (20, 0, LoadError::Version { version: 0, known: 2 }),
         (22, 1, Inconsistency::Reserved.into()),
         (73, 0, length(256, 0)),
-        (74, 2, length(256, 135_168)),
+        (74, 4, length(256, 266_240)),
         (76, 0, Inconsistency::NotAMember.into()),
         (76, 2, Inconsistency::NotAMember.into()),
-        (79, 1, length(17_072, 4096)),
-        (84, 1, Inconsistency::Reserved.into()),
+        (79, 1, length(17_632, 4096)),
+        (84, 200, length(45_600, 4096)),
+        (86, 3, Inconsistency::Length { needed: 1272, len: 4096 }.into()),
         (88, b'T', Inconsistency::Text(crate::TextError::Character(b'T')).into()),
         (150, b'x', Inconsistency::Text(crate::TextError::Character(b'x')).into()),
         (255, 1, Inconsistency::Reserved.into()),

@@ -96,7 +96,7 @@ fn bad_requests_are_refused_with_a_remedy() {
         ResourceExhausted | 17592186044415 MiB is more than a volume can have | volume/v2 | size_bytes | choose a size that the pool has free
         ResourceExhausted | pool "tank" has 51 MiB free, 52 MiB are needed | volume/v2 | size_bytes | choose a size of at most 53477376 bytes, or use another pool
         AlreadyExists | pool "tank" has a volume "v1" already | volume/v1 | name | choose another name
-        AlreadyExists | volume 56000000-0400-0800-0000-000000000001 exists with another name or size | volume/v1 | id | choose another UUID
+        AlreadyExists | volume 56000000-0400-0800-0000-000000000001 exists with another name, size or settings | volume/v1 | id | choose another UUID
         InvalidArgument | volume "v1" has 4 MiB and cannot become smaller | volume/v1 | size_bytes | choose a size of at least 4194304 bytes
         ResourceExhausted | pool "tank" has 51 MiB free, 56 MiB are needed | volume/v1 | size_bytes | choose a size of at most 57671680 bytes, or use another pool
         NotFound | pool "tank" has no volume 56000000-0400-0800-0000-000000000007 | volume/56000000-0400-0800-0000-000000000007 |  | list the volumes to see which exist

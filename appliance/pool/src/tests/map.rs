@@ -4,7 +4,7 @@ use super::sim::Random;
 use crate::map::segments;
 use crate::{MapError, MemberIndex, Segment};
 use block::{Blocks, Lba};
-use ondisk::{Name, Run, VolumeRecord};
+use ondisk::{LbaSize, Name, Run, Settings, VolumeRecord};
 
 /// A volume of three runs on two members: 2, 1 and 3 extents.
 fn sample() -> VolumeRecord {
@@ -15,6 +15,7 @@ fn sample() -> VolumeRecord {
         nsid: 1,
         extents: 6,
         revision: 2,
+        settings: Settings::new(LbaSize::B4096),
         runs: vec![run(0, 10, 2, 0), run(1, 0, 1, 2), run(0, 20, 3, 3)],
     }
 }

@@ -9,12 +9,15 @@ use super::sim::{Drive, Random};
 use super::{grow, job, tank, uuid, volume};
 use crate::{Begun, Job, JobError, Pool, Role};
 use block::{BLOCK_SIZE, BlockDevice, Blocks, Lba, Op, Tag};
-use ondisk::EXTENT_BLOCKS;
+use ondisk::{
+    Access, EXTENT_BLOCKS, HostNqn, LbaSize, Registrant, Reservation, ReservationType, Reserved, Settings,
+    WriteProtect,
+};
 use std::collections::{BTreeMap, BTreeSet};
 use uuid::Uuid;
 
-/// Volumes by UUID: NSID and extents.
-type Volumes = BTreeMap<Uuid, (u32, u32)>;
+/// Volumes by UUID: NSID, extents, settings.
+type Volumes = BTreeMap<Uuid, (u32, u32, Settings)>;
 
 /// What a block of a volume may hold: versions, 0 is zeroes.
 type Blocks4k = BTreeMap<(Uuid, u64), BTreeSet<u64>>;
@@ -39,7 +42,7 @@ struct World {
 }
 
 fn volumes_of(pool: &Pool) -> Volumes {
-    pool.volumes().iter().map(|v| (v.uuid, (v.nsid, v.extents))).collect()
+    pool.volumes().iter().map(|v| (v.uuid, (v.nsid, v.extents, v.settings.clone()))).collect()
 }
 
 impl World {
@@ -130,11 +133,12 @@ impl World {
         }
         let volumes = volumes_of(pool);
         let chosen = volumes.keys().nth(self.bench.random.index(volumes.len().max(1))).copied();
-        match (self.bench.random.below(10), chosen) {
+        match (self.bench.random.below(13), chosen) {
             (0..=2, _) | (_, None) if self.chance(9, 10) => self.create_volume(volumes),
             (3, Some(chosen)) => self.grow_volume(volumes, chosen),
             (4, Some(chosen)) => self.delete_volume(volumes, chosen),
             (5, Some(_)) => self.flush(),
+            (6..=8, Some(chosen)) => self.change_settings(volumes, chosen),
             (_, Some(_)) => self.write(),
             (_, None) => {
                 let job = job(self.pool.as_mut().expect("it is there").begin_delete_pool());
@@ -149,25 +153,48 @@ impl World {
         let request = volume(self.numbers, size);
         let pool = self.pool.as_mut().expect("it is there");
         let Ok(Begun::Job(job)) = pool.begin_create_volume(&request) else { return Ok(()) };
-        let nsid = (1..).find(|n| volumes.values().all(|(used, _)| used != n)).expect("a free one");
-        volumes.insert(request.uuid, (nsid, u32::try_from(size).expect("small")));
+        let nsid = (1..).find(|n| volumes.values().all(|(used, ..)| used != n)).expect("a free one");
+        let settings = Settings::new(LbaSize::B4096);
+        volumes.insert(request.uuid, (nsid, u32::try_from(size).expect("small"), settings));
         self.change(job, Some(volumes))
     }
 
     fn grow_volume(&mut self, mut volumes: Volumes, uuid: Uuid) -> Result<(), PowerCut> {
-        let (nsid, old) = volumes[&uuid];
+        let (nsid, old, settings) = volumes[&uuid].clone();
         let more = u32::try_from(1 + self.bench.random.below(20)).expect("small");
         let mut request = grow(0, u64::from(old + more));
         request.uuid = uuid;
         let pool = self.pool.as_mut().expect("it is there");
         let Ok(Begun::Job(job)) = pool.begin_grow_volume(&request) else { return Ok(()) };
-        volumes.insert(uuid, (nsid, old + more));
+        volumes.insert(uuid, (nsid, old + more, settings));
         self.change(job, Some(volumes))
     }
 
     fn delete_volume(&mut self, mut volumes: Volumes, uuid: Uuid) -> Result<(), PowerCut> {
         volumes.remove(&uuid);
         let job = job(self.pool.as_mut().expect("it is there").begin_delete_volume(uuid));
+        self.change(job, Some(volumes))
+    }
+
+    /// An operator changes who may use a volume, or a host its reservation or write protection.
+    fn change_settings(&mut self, mut volumes: Volumes, uuid: Uuid) -> Result<(), PowerCut> {
+        let (nsid, extents, mut settings) = volumes[&uuid].clone();
+        let random = &mut self.bench.random;
+        let pool = self.pool.as_mut().expect("it is there");
+        let begun = if random.chance(1, 3) {
+            settings.access = random_access(random);
+            pool.begin_set_access(uuid, settings.access.clone())
+        } else {
+            settings.write_protect = [WriteProtect::Off, WriteProtect::On][random.index(2)];
+            let reservation = random.chance(3, 4).then(|| random_reservation(random));
+            settings.reservation = reservation.clone().map(Box::new);
+            pool.begin_set_guard(uuid, reservation, settings.write_protect)
+        };
+        let Ok(Begun::Job(job)) = begun else {
+            assert_eq!(settings, volumes[&uuid].2, "only what is so already needs no job");
+            return Ok(());
+        };
+        volumes.insert(uuid, (nsid, extents, settings));
         self.change(job, Some(volumes))
     }
 
@@ -276,6 +303,27 @@ impl World {
     }
 }
 
+fn random_access(random: &mut Random) -> Access {
+    let host = |n: u64| HostNqn::new(&format!("nqn.2025-01.com.example:host{n:0>180}")).expect("a good NQN");
+    if random.chance(1, 4) {
+        return Access::Everybody;
+    }
+    // Long enough that the record sometimes has several blocks, and can be torn.
+    let first = random.below(3);
+    Access::Hosts((first..first + random.below(20)).map(host).collect())
+}
+
+fn random_reservation(random: &mut Random) -> Reservation {
+    let registrant = |n: u64| Registrant { host: uuid(b'H', n), key: n * 3 };
+    let registrants: Vec<Registrant> = (0..random.below(4)).map(registrant).collect();
+    let kind = ReservationType::of(u8::try_from(random.below(7)).expect("small"));
+    let holder = u16::try_from(random.index(registrants.len().max(1))).expect("small");
+    let reserved = kind
+        .filter(|_| !registrants.is_empty())
+        .map(|kind| Reserved { kind, holder: (!kind.is_held_by_all()).then_some(holder) });
+    Reservation { generation: u32::try_from(random.below(9)).expect("small"), registrants, reserved }
+}
+
 /// A block that says to which volume, place and version it belongs.
 fn content(volume: Uuid, lba: u64, version: u64) -> Vec<u8> {
     let mut block = vec![0; BLOCK_SIZE];
@@ -357,7 +405,7 @@ fn every_step_of_a_pools_life_can_be_the_last() {
     assert!(cuts > 1500, "the story has {cuts} cuts");
 }
 
-/// Create pool, create two volumes, write, delete one, create a third in its place, grow, delete all.
+/// Create pool, create two volumes, write, delete one, create a third in its place, grow, change settings, delete all.
 fn story(world: &mut World) -> Result<(), PowerCut> {
     world.create_pool()?;
     let none = Volumes::new();
@@ -374,6 +422,10 @@ fn story(world: &mut World) -> Result<(), PowerCut> {
     world.write()?;
     let volumes = volumes_of(world.pool.as_ref().expect("it is there"));
     world.grow_volume(volumes, uuid(b'V', 3))?;
+    for _ in 0..3 {
+        let volumes = volumes_of(world.pool.as_ref().expect("it is there"));
+        world.change_settings(volumes, uuid(b'V', 2))?;
+    }
     for number in [2, 3] {
         let volumes = volumes_of(world.pool.as_ref().expect("it is there"));
         world.delete_volume(volumes, uuid(b'V', number))?;

@@ -4,7 +4,7 @@ use super::sim::Random;
 use super::uuid;
 use crate::space::{NoSpace, Space};
 use ondisk::limits::{RUNS_MAX, VOLUMES_MAX};
-use ondisk::{MemberRecord, Name, PoolRecord, Run, Serial, VolumeRecord};
+use ondisk::{LbaSize, MemberRecord, Name, PoolRecord, Run, Serial, Settings, VolumeRecord};
 use std::collections::BTreeMap;
 
 fn pool(extents: &[u32]) -> PoolRecord {
@@ -31,6 +31,7 @@ fn add(record: &mut PoolRecord, extents: u32) -> Result<(), NoSpace> {
         nsid,
         extents,
         revision: 2,
+        settings: Settings::new(LbaSize::B4096),
         runs,
     });
     record.check().expect("an allocation keeps every rule");
@@ -128,6 +129,7 @@ fn fragmentation_beyond_the_run_table_is_named() {
         nsid: 1,
         extents: used,
         revision: 2,
+        settings: Settings::new(LbaSize::B4096),
         runs: (0..used).map(|n| Run { member: 0, first: n * 2 + 1, count: 1, position: n }).collect(),
     });
     record.check().expect("a valid record");

@@ -5,7 +5,7 @@ use crate::world::{World, any_sqe};
 use nvme_spec::fabrics::DISCOVERY_NQN;
 use nvme_spec::log::GetLogPage;
 use nvme_spec::{AdminOpcode, Sqe};
-use nvme_subsystem::{Hosts, SubsystemConfig};
+use nvme_subsystem::SubsystemConfig;
 
 /// Bytes of the header and of each entry.
 const RECORD: u64 = 1024;
@@ -39,13 +39,13 @@ pub fn discovery(input: &[u8]) {
 
 fn change(world: &mut World, choices: &mut Choices<'_>) {
     let nqn = format!("nqn.2026-01.example:{}", choices.u8() % 80);
-    let hosts = if choices.is_set() { Hosts::Any } else { Hosts::Listed(Vec::new()) };
+    let is_open = choices.is_set();
     let config = SubsystemConfig {
         nqn: nqn.clone(),
         serial: "1".into(),
         model: "Ironbay".into(),
         is_volatile: false,
-        hosts,
+        is_open,
     };
     if world.target.add_subsystem(config).is_err() {
         let _ = world.target.remove_subsystem(&nqn);

@@ -54,9 +54,10 @@ impl World {
     pub(crate) fn new() -> Self {
         let config = TargetConfig { discovery_nqn: NODE_NQN.into(), io_port: 4420, firmware: "0.1.0".into() };
         let mut target = Target::new(config);
-        target.add_subsystem(subsystem(OPEN_NQN, Hosts::Any)).expect("a new subsystem");
-        let listed = Hosts::Listed(vec![HOST_NQN.into()]);
-        target.add_subsystem(subsystem(LISTED_NQN, listed)).expect("a new subsystem");
+        target.add_subsystem(subsystem(OPEN_NQN, true)).expect("a new subsystem");
+        target.add_subsystem(subsystem(LISTED_NQN, false)).expect("a new subsystem");
+        let hosts = Hosts::Listed(vec![HOST_NQN.into()]);
+        target.add_namespace(LISTED_NQN, namespace(1, 256, hosts)).expect("a new namespace");
         let mut world = Self { target, now: Tick(0), open: Vec::new(), namespaces: BTreeMap::new() };
         world.add_namespace(1, 256);
         world.add_namespace(3, 65536);
@@ -64,9 +65,7 @@ impl World {
     }
 
     pub(crate) fn add_namespace(&mut self, nsid: u32, blocks: u64) {
-        let uuid = Uuid::from_u128(0x9f2b_0000_0000_4000_8000_0000_0000_0000 + u128::from(nsid));
-        let namespace = NamespaceConfig { nsid, uuid, blocks: Blocks(blocks), volume: u64::from(nsid) * 100 };
-        let is_new = self.target.add_namespace(OPEN_NQN, namespace).is_ok();
+        let is_new = self.target.add_namespace(OPEN_NQN, namespace(nsid, blocks, Hosts::Any)).is_ok();
         assert_eq!(is_new, nsid > 0 && nsid <= 1024 && !self.namespaces.contains_key(&nsid));
         if is_new {
             self.namespaces.insert(nsid, blocks);
@@ -278,13 +277,18 @@ impl World {
     }
 }
 
-fn subsystem(nqn: &str, hosts: Hosts) -> SubsystemConfig {
+fn namespace(nsid: u32, blocks: u64, hosts: Hosts) -> NamespaceConfig {
+    let uuid = Uuid::from_u128(0x9f2b_0000_0000_4000_8000_0000_0000_0000 + u128::from(nsid));
+    NamespaceConfig { nsid, uuid, blocks: Blocks(blocks), volume: u64::from(nsid) * 100, hosts }
+}
+
+fn subsystem(nqn: &str, is_open: bool) -> SubsystemConfig {
     SubsystemConfig {
         nqn: nqn.into(),
         serial: "6c2c6f0b7a5b4a0e9a57".into(),
         model: "Ironbay".into(),
         is_volatile: true,
-        hosts,
+        is_open,
     }
 }
 

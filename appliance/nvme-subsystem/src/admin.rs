@@ -4,6 +4,7 @@ use crate::controller::{Controller, Kind};
 use crate::outcome::{Answer, Command, Outcome, Refusal};
 use crate::slab::Key;
 use crate::target::{Subsystem, Target};
+use crate::view::View;
 use crate::{feature, identify, page};
 use nvme_spec::{AdminOpcode, Status};
 
@@ -34,6 +35,12 @@ impl<'a> Context<'a> {
             Kind::Discovery => None,
         };
         Ok(Self { target, controller, subsystem })
+    }
+
+    /// What the host sees of the subsystem.
+    pub(crate) fn view(&self) -> Option<View<'a>> {
+        let visible = &self.controller.visible;
+        self.subsystem.map(|subsystem| View { subsystem, visible })
     }
 }
 

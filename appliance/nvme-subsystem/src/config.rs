@@ -28,14 +28,14 @@ pub struct SubsystemConfig {
     /// Completed writes need a Flush to be durable. Fixed for the life of the subsystem: hosts read it (VWC) when they
     /// connect, and one that believes there is no cache would never flush.
     pub is_volatile: bool,
-    /// Who may connect.
-    pub hosts: Hosts,
+    /// Every host may connect, also one that may use none of the namespaces (yet). Otherwise only those that may use one.
+    pub is_open: bool,
 }
 
-/// Who may connect to a subsystem.
+/// Who may use a namespace.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Hosts {
-    /// Everybody (`ironbay.insecure=1`).
+    /// Everybody.
     Any,
     /// Hosts with these NQNs.
     Listed(Vec<String>),
@@ -51,7 +51,7 @@ impl Hosts {
 }
 
 /// A namespace: one volume.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub struct NamespaceConfig {
     /// Its identifier, stable for life.
     pub nsid: u32,
@@ -61,6 +61,8 @@ pub struct NamespaceConfig {
     pub blocks: Blocks,
     /// Handed back in every [`crate::Io`]: the owner's name for the volume.
     pub volume: u64,
+    /// Who may use it; for others it does not exist.
+    pub hosts: Hosts,
 }
 
 /// Why a change was refused. The engine checks before it asks, so these tell of a disagreement between the two.
@@ -76,6 +78,8 @@ pub enum ConfigError {
     NamespaceNotFound,
     /// A namespace has this identifier already, or it is out of range.
     NamespaceRefused,
+    /// The ANA group or state does not exist.
+    AnaRefused,
 }
 
 impl core::fmt::Display for ConfigError {
@@ -86,6 +90,7 @@ impl core::fmt::Display for ConfigError {
             Self::TooManySubsystems => "too many subsystems",
             Self::NamespaceNotFound => "no such namespace",
             Self::NamespaceRefused => "the namespace identifier is in use or out of range",
+            Self::AnaRefused => "no such ANA group or state",
         })
     }
 }

@@ -9,6 +9,7 @@ use crate::limits::MQES_Z;
 use crate::outcome::{Answer, ConnectionId, Outcome, Queue, Refusal};
 use crate::slab::Key;
 use crate::target::{QueueOf, Target};
+use crate::view::NsidSet;
 use block::Tick;
 use nvme_spec::fabrics::{CNTLID_DYNAMIC, Connect, ConnectData, DISCOVERY_NQN, InvalidParameter};
 use nvme_spec::{FabricsType, Sqe, Status, nqn_text};
@@ -93,7 +94,7 @@ fn check<'a>(target: &Target, command: Connect, data: &'a ConnectData) -> Result
         Kind::Io(key)
     };
     if let Kind::Io(key) = kind
-        && target.subsystems.get(key).is_none_or(|subsystem| !subsystem.config.hosts.allow(host_nqn))
+        && target.subsystems.get(key).is_none_or(|subsystem| !subsystem.admits(host_nqn))
     {
         return Err(Status::CONNECT_INVALID_HOST.dnr().into());
     }
@@ -113,6 +114,11 @@ fn admin_queue(
         return Err(invalid(OFFSET_CNTLID));
     }
     let cntlid = next_cntlid(target, request.kind).ok_or(Status::CONNECT_CONTROLLER_BUSY)?;
+    let visible = match request.kind {
+        Kind::Io(key) => target.subsystems.get(key).map(|subsystem| subsystem.visible_to(request.host_nqn)),
+        Kind::Discovery => None,
+    };
+    let visible = visible.unwrap_or(NsidSet::EMPTY);
     let controller = Controller::new(
         Association {
             kind: request.kind,
@@ -121,6 +127,7 @@ fn admin_queue(
             host_nqn: request.host_nqn.to_owned(),
             admin: id,
             keep_alive_ms: request.command.kato_ms,
+            visible,
         },
         now,
     );

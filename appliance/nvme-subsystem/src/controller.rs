@@ -11,6 +11,7 @@
 use crate::limits::{AER_MAX, DISCOVERY_IDLE, ERRORS_MAX, IDLE_ASSOCIATION, KEEP_ALIVE_GRANULARITY_MS};
 use crate::outcome::{Action, ConnectionId};
 use crate::slab::Key;
+use crate::view::NsidSet;
 use block::Tick;
 use core::time::Duration;
 use nvme_spec::feature::{AsyncEvent, notice};
@@ -129,6 +130,8 @@ pub(crate) struct Controller {
     pub(crate) is_dead: bool,
     pub(crate) features: Features,
     pub(crate) counters: Counters,
+    /// The namespaces that its host may use.
+    pub(crate) visible: NsidSet,
     pub(crate) changed_namespaces: BTreeSet<u32>,
     pub(crate) errors: VecDeque<ErrorEntry>,
     /// The discovery log as the host began to read it.
@@ -147,6 +150,7 @@ pub(crate) struct Association {
     pub(crate) host_nqn: String,
     pub(crate) admin: ConnectionId,
     pub(crate) keep_alive_ms: u32,
+    pub(crate) visible: NsidSet,
 }
 
 impl Controller {
@@ -168,6 +172,7 @@ impl Controller {
             is_dead: false,
             features: Features::DEFAULT,
             counters: Counters::default(),
+            visible: who.visible,
             changed_namespaces: BTreeSet::new(),
             errors: VecDeque::new(),
             discovery_snapshot: Vec::new(),

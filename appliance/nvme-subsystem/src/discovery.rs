@@ -33,7 +33,7 @@ fn build(target: &Target, connection: ConnectionId, host_nqn: &str) -> Vec<u8> {
     };
     let mut entries = vec![current(target, local)];
     for (_, subsystem) in target.subsystems.iter() {
-        if subsystem.config.hosts.allow(host_nqn) {
+        if subsystem.admits(host_nqn) {
             let at = SocketAddr::new(local.ip(), target.config.io_port);
             let mut entry = entry(&subsystem.config.nqn, at);
             entry.subtype = DiscoveryEntry::SUBTYPE_NVM;

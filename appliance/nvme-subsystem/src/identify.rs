@@ -2,6 +2,7 @@
 //! refuses a controller that gets one wrong; the reasons stand at the lines.
 
 use crate::admin::Context;
+use crate::ana;
 use crate::config::NamespaceConfig;
 use crate::limits::{
     ABORT_MAX, AER_MAX, ANA_GROUPS, DATASET_BLOCKS_LIMIT, ERRORS_MAX, IN_CAPSULE_MAX,
@@ -21,11 +22,6 @@ use zerocopy::{FromZeros, IntoBytes};
 pub(crate) const LBADS: u8 = 12;
 const _: () = assert!(block::BLOCK_SIZE == 1 << LBADS);
 
-/// The ANA group of a namespace, for life.
-pub(crate) fn ana_group(nsid: u32) -> u32 {
-    nsid.saturating_sub(1).checked_rem(ANA_GROUPS).unwrap_or(0).saturating_add(1)
-}
-
 pub(crate) fn page(context: &Context<'_>, sqe: &Sqe) -> Result<Vec<u8>, Status> {
     let [cns, ..] = sqe.cdw10.to_bytes();
     let [_, _, _, csi] = sqe.cdw11.to_bytes();
@@ -42,7 +38,10 @@ pub(crate) fn page(context: &Context<'_>, sqe: &Sqe) -> Result<Vec<u8>, Status> 
         Cns::CONTROLLER => Ok(controller(context).as_bytes().to_vec()),
         Cns::NAMESPACE => {
             let found = namespace_or_none(context, nsid)?;
-            Ok(found.map_or_else(zeroes, |n| namespace(n).as_bytes().to_vec()))
+            Ok(found.map_or_else(zeroes, |n| {
+                let is_served = context.subsystem.is_some_and(|subsystem| subsystem.ana.check(nsid).is_ok());
+                namespace(n, is_served).as_bytes().to_vec()
+            }))
         }
         Cns::ACTIVE_NAMESPACES => active(context, nsid),
         Cns::IO_ACTIVE_NAMESPACES if is_csi_known => active(context, nsid),
@@ -75,7 +74,7 @@ fn namespace_or_none<'a>(context: &Context<'a>, nsid: u32) -> Result<Option<&'a 
     if nsid == 0 || nsid == NSID_ALL || nsid > NSID_MAX {
         return Err(Status::INVALID_NAMESPACE.dnr());
     }
-    Ok(context.subsystem.and_then(|subsystem| subsystem.namespaces.get(&nsid)))
+    Ok(context.view().and_then(|view| view.namespace(nsid)))
 }
 
 /// Identifiers of active namespaces above `nsid`, ascending.
@@ -84,12 +83,9 @@ fn active(context: &Context<'_>, nsid: u32) -> Result<Vec<u8>, Status> {
         return Err(Status::INVALID_NAMESPACE.dnr());
     }
     let mut page = zeroes();
-    let above = context
-        .subsystem
-        .into_iter()
-        .flat_map(|subsystem| subsystem.namespaces.range(nsid.saturating_add(1)..).map(|(nsid, _)| *nsid));
-    for (to, nsid) in page.chunks_exact_mut(4).zip(above) {
-        to.copy_from_slice(&nsid.to_le_bytes());
+    let above = context.view().into_iter().flat_map(|view| view.namespaces(nsid.saturating_add(1)));
+    for (to, namespace) in page.chunks_exact_mut(4).zip(above) {
+        to.copy_from_slice(&namespace.nsid.to_le_bytes());
     }
     Ok(page)
 }
@@ -143,7 +139,7 @@ fn controller(context: &Context<'_>) -> IdentifyController {
     id.acl_z = ABORT_MAX.saturating_sub(1);
     id.frmw = 0b11; // one slot, read-only
     id.anatt = 10;
-    id.anacap = 0b1; // optimized is the only state there is so far
+    id.anacap = 0b101_1111; // all five states; a namespace keeps its group
     id.anagrpmax = U32::new(ANA_GROUPS);
     id.nanagrpid = U32::new(ANA_GROUPS);
     id.sqes = 0x66;
@@ -184,7 +180,8 @@ fn discovery_controller(context: &Context<'_>) -> IdentifyController {
     id
 }
 
-fn namespace(config: &NamespaceConfig) -> IdentifyNamespace {
+/// Of a namespace that this path does not serve the host learns no use of space (Base 2.1 §8.1.1.6).
+fn namespace(config: &NamespaceConfig, is_served: bool) -> IdentifyNamespace {
     let mut id = IdentifyNamespace::new_zeroed();
     let blocks = U64::new(config.blocks.0);
     (id.nsze, id.ncap, id.nuse) = (blocks, blocks, blocks);
@@ -194,7 +191,10 @@ fn namespace(config: &NamespaceConfig) -> IdentifyNamespace {
     id.dlfeat = 0b1001;
     let bytes = config.blocks.bytes().map_or(u64::MAX, |bytes| bytes.0);
     id.nvmcap = u128::from(bytes).to_le_bytes();
-    id.anagrpid = U32::new(ana_group(config.nsid));
+    if !is_served {
+        (id.nuse, id.nvmcap) = (U64::new(0), [0; 16]);
+    }
+    id.anagrpid = U32::new(ana::group_of(config.nsid));
     id.nguid = *config.uuid.as_bytes(); // ESXi ignores namespaces without
     if let Some(format) = id.lbaf.first_mut() {
         format.lbads = LBADS;
@@ -205,7 +205,7 @@ fn namespace(config: &NamespaceConfig) -> IdentifyNamespace {
 fn independent(config: &NamespaceConfig) -> IdentifyIndependentNamespace {
     let mut id = IdentifyIndependentNamespace::new_zeroed();
     id.nmic = 1;
-    id.anagrpid = U32::new(ana_group(config.nsid));
+    id.anagrpid = U32::new(ana::group_of(config.nsid));
     id.nstat = 1; // ready
     id
 }

@@ -13,6 +13,7 @@
 //! | `connect`, `property` | fabrics commands |
 //! | `controller` | life cycle, keep alive, events |
 //! | `admin`, `identify`, `page`, `feature`, `discovery` | admin commands |
+//! | `access`, `view`, `ana` | what a host may use and sees, and whether this node serves it |
 //! | `nvm` | I/O commands: checked, turned into [`Io`] |
 //! | `span`, `range_list` | which bytes of a volume a command means |
 //!
@@ -42,10 +43,11 @@
 //!     serial: "6c2c6f0b7a5b4a0e9a57".into(),
 //!     model: "Ironbay".into(),
 //!     is_volatile: false,
-//!     hosts: Hosts::Any,
+//!     is_open: true,
 //! })?;
 //! let uuid = uuid::Uuid::from_u128(1);
-//! target.add_namespace(nqn, NamespaceConfig { nsid: 1, uuid, blocks: Blocks(256), volume: 7 })?;
+//! let hosts = Hosts::Any;
+//! target.add_namespace(nqn, NamespaceConfig { nsid: 1, uuid, blocks: Blocks(256), volume: 7, hosts })?;
 //!
 //! // Per accepted connection:
 //! let endpoints = Endpoints { local: "10.0.0.5:4420".parse()?, peer: "10.0.0.7:51234".parse()? };
@@ -71,7 +73,9 @@
 #![forbid(unsafe_code)]
 #![warn(clippy::indexing_slicing, clippy::unwrap_used, clippy::expect_used, clippy::arithmetic_side_effects)]
 
+mod access;
 mod admin;
+mod ana;
 mod config;
 mod connect;
 mod controller;
@@ -87,6 +91,7 @@ mod range_list;
 mod slab;
 mod span;
 mod target;
+mod view;
 
 pub use config::{ConfigError, Endpoints, Hosts, NamespaceConfig, Session, SubsystemConfig, TargetConfig};
 pub use outcome::{Action, Answer, Command, ConnectionId, Io, IoKind, Outcome, Queue};

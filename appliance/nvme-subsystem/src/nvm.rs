@@ -7,21 +7,21 @@ use crate::limits::TRANSFER_MAX;
 use crate::outcome::{Answer, Command, Io, IoKind, Outcome};
 use crate::range_list::{self, Dataset};
 use crate::span::Span;
-use crate::target::Subsystem;
+use crate::view::View;
 use block::Bytes;
 use nvme_spec::entry::DatasetFlags;
 use nvme_spec::{DATASET_RANGES_MAX, DatasetRange, NvmOpcode, Sqe, Status};
 
-pub(crate) fn command(subsystem: &Subsystem, command: &Command<'_>) -> Result<Outcome, Status> {
+pub(crate) fn command(view: View<'_>, command: &Command<'_>) -> Result<Outcome, Status> {
     let sqe = command.sqe;
     let opcode = NvmOpcode(sqe.opc);
     if !SUPPORTED.iter().any(|(supported, _)| *supported == opcode) {
         return Err(Status::INVALID_OPCODE.dnr());
     }
     // Also refuses the broadcast Flush, which VWC says we do not support.
-    let namespace = subsystem.namespaces.get(&sqe.nsid.get()).ok_or(Status::INVALID_NAMESPACE.dnr())?;
+    let namespace = view.reachable(sqe.nsid.get())?;
     let kind = match opcode {
-        NvmOpcode::FLUSH if !subsystem.config.is_volatile => {
+        NvmOpcode::FLUSH if !view.subsystem.config.is_volatile => {
             return Ok(Outcome::Done(Answer::success(sqe)));
         }
         NvmOpcode::FLUSH => IoKind::Flush,

@@ -3,17 +3,18 @@
 
 use crate::admin::{self, Context};
 use crate::controller::Controller;
-use crate::limits::{ANA_GROUPS, ERRORS_MAX, TRANSFER_MAX};
+use crate::limits::{ERRORS_MAX, TRANSFER_MAX};
 use crate::outcome::{Answer, Command, Outcome, Refusal};
 use crate::slab::Key;
-use crate::target::{Subsystem, Target};
-use crate::{discovery, feature, identify, nvm};
+use crate::target::Target;
+use crate::view::View;
+use crate::{ana, discovery, feature, nvm};
 use nvme_spec::log::{
-    ANA_LSP_GROUPS_ONLY, AnaGroup, AnaHeader, AnaState, CHANGED_NAMESPACES_MAX, EffectsLog, ErrorEntry,
-    FirmwareSlotLog, GetLogPage, LogPage, SmartLog,
+    ANA_LSP_GROUPS_ONLY, CHANGED_NAMESPACES_MAX, EffectsLog, ErrorEntry, FirmwareSlotLog, GetLogPage,
+    LogPage, SmartLog,
 };
 use nvme_spec::{Status, ascii_field};
-use zerocopy::little_endian::{U16, U32, U64};
+use zerocopy::little_endian::U32;
 use zerocopy::{FromZeros, IntoBytes};
 
 /// Pages of a controller with namespaces; page 0 lists them.
@@ -74,6 +75,7 @@ fn page(target: &Target, key: Key, get: &GetLogPage) -> Result<Vec<u8>, Status> 
     };
     let subsystem = target.subsystems.get(subsystem).ok_or(Status::ABORTED_SQ_DELETION)?;
     let context = Context { target, controller, subsystem: Some(subsystem) };
+    let view = View { subsystem, visible: &controller.visible };
     match get.lid {
         LogPage::SUPPORTED => Ok(table(SUPPORTED.iter().map(|page| page.0))),
         LogPage::FEATURE_EFFECTS => Ok(table(feature::SUPPORTED.iter().map(|feature| feature.0))),
@@ -82,7 +84,7 @@ fn page(target: &Target, key: Key, get: &GetLogPage) -> Result<Vec<u8>, Status> 
         LogPage::FIRMWARE_SLOT => Ok(firmware(&context).as_bytes().to_vec()),
         LogPage::CHANGED_NAMESPACES => Ok(changed(controller)),
         LogPage::COMMAND_EFFECTS if get.csi == 0 => Ok(effects().as_bytes().to_vec()),
-        LogPage::ANA => Ok(ana(subsystem, get.lsp & ANA_LSP_GROUPS_ONLY != 0)),
+        LogPage::ANA => Ok(ana::log(view, get.lsp & ANA_LSP_GROUPS_ONLY != 0)),
         _ => Err(Status::INVALID_LOG_PAGE.dnr()),
     }
 }
@@ -157,28 +159,4 @@ fn effects() -> EffectsLog {
         }
     }
     log
-}
-
-/// All groups, empty ones too, so that a host knows the state of a group before the first namespace is in it; and always
-/// whole: Linux refuses a controller whose log is cut.
-fn ana(subsystem: &Subsystem, groups_only: bool) -> Vec<u8> {
-    let mut header = AnaHeader::new_zeroed();
-    header.chgcnt = U64::new(subsystem.ana_changes);
-    header.ngrps = U16::new(u16::try_from(ANA_GROUPS).unwrap_or(u16::MAX));
-    let mut page = header.as_bytes().to_vec();
-    for grpid in 1..=ANA_GROUPS {
-        let members = || subsystem.namespaces.keys().filter(|nsid| identify::ana_group(**nsid) == grpid);
-        let mut group = AnaGroup::new_zeroed();
-        group.grpid = U32::new(grpid);
-        group.chgcnt = U64::new(subsystem.ana_changes);
-        group.state = AnaState::OPTIMIZED.0;
-        if !groups_only {
-            group.nnsids = U32::new(u32::try_from(members().count()).unwrap_or(u32::MAX));
-        }
-        page.extend_from_slice(group.as_bytes());
-        if !groups_only {
-            page.extend(members().flat_map(|nsid| nsid.to_le_bytes()));
-        }
-    }
-    page
 }

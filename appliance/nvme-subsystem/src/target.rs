@@ -1,10 +1,13 @@
 //! The target: all subsystems, controllers and connections of a node, and the way of a command through them.
 
+use crate::access::Change;
+use crate::ana::Groups;
 use crate::config::{ConfigError, Endpoints, NamespaceConfig, Session, SubsystemConfig, TargetConfig};
 use crate::controller::{Controller, Kind, Notice};
 use crate::limits::{ADMIN_DATA_MAX, CONNECTIONS_MAX, CONTROLLERS_MAX, NSID_MAX, SUBSYSTEMS_MAX};
 use crate::outcome::{Action, Answer, Command, ConnectionId, Io, IoKind, Outcome, Refusal, media_status};
 use crate::slab::{Key, Slab};
+use crate::view::View;
 use crate::{admin, connect, nvm, property};
 use block::{Blocks, MediaError, Tick};
 use nvme_spec::fabrics::CONNECT_DATA_LEN;
@@ -16,8 +19,7 @@ use std::collections::{BTreeMap, VecDeque};
 pub(crate) struct Subsystem {
     pub(crate) config: SubsystemConfig,
     pub(crate) namespaces: BTreeMap<u32, NamespaceConfig>,
-    /// Grows when the ANA log changes.
-    pub(crate) ana_changes: u64,
+    pub(crate) ana: Groups,
     pub(crate) last_cntlid: u16,
 }
 
@@ -93,7 +95,7 @@ impl Target {
         {
             return Err(ConfigError::SubsystemRefused);
         }
-        let subsystem = Subsystem { config, namespaces: BTreeMap::new(), ana_changes: 0, last_cntlid: 0 };
+        let subsystem = Subsystem { config, namespaces: BTreeMap::new(), ana: Groups::new(), last_cntlid: 0 };
         self.subsystems.insert(subsystem).ok_or(ConfigError::TooManySubsystems)?;
         self.discovery_changed();
         Ok(())
@@ -121,7 +123,7 @@ impl Target {
     /// [`ConfigError::SubsystemNotFound`], [`ConfigError::NamespaceRefused`].
     pub fn add_namespace(&mut self, nqn: &str, namespace: NamespaceConfig) -> Result<(), ConfigError> {
         let nsid = namespace.nsid;
-        self.change_namespace(nqn, nsid, |namespaces| {
+        self.change_namespace(nqn, nsid, Change::Content, |namespaces| {
             if !(1..=NSID_MAX).contains(&nsid) || namespaces.contains_key(&nsid) {
                 return Err(ConfigError::NamespaceRefused);
             }
@@ -135,7 +137,7 @@ impl Target {
     /// # Errors
     /// [`ConfigError::SubsystemNotFound`], [`ConfigError::NamespaceNotFound`].
     pub fn resize_namespace(&mut self, nqn: &str, nsid: u32, blocks: Blocks) -> Result<(), ConfigError> {
-        self.change_namespace(nqn, nsid, |namespaces| {
+        self.change_namespace(nqn, nsid, Change::Content, |namespaces| {
             namespaces.get_mut(&nsid).ok_or(ConfigError::NamespaceNotFound)?.blocks = blocks;
             Ok(())
         })
@@ -146,31 +148,12 @@ impl Target {
     /// # Errors
     /// [`ConfigError::SubsystemNotFound`], [`ConfigError::NamespaceNotFound`].
     pub fn remove_namespace(&mut self, nqn: &str, nsid: u32) -> Result<(), ConfigError> {
-        self.change_namespace(nqn, nsid, |namespaces| {
+        self.change_namespace(nqn, nsid, Change::Content, |namespaces| {
             namespaces.remove(&nsid).map(|_| ()).ok_or(ConfigError::NamespaceNotFound)
         })
     }
 
-    fn change_namespace(
-        &mut self,
-        nqn: &str,
-        nsid: u32,
-        change: impl FnOnce(&mut BTreeMap<u32, NamespaceConfig>) -> Result<(), ConfigError>,
-    ) -> Result<(), ConfigError> {
-        let key = self.find(nqn).ok_or(ConfigError::SubsystemNotFound)?;
-        let subsystem = self.subsystems.get_mut(key).ok_or(ConfigError::SubsystemNotFound)?;
-        change(&mut subsystem.namespaces)?;
-        subsystem.ana_changes = subsystem.ana_changes.saturating_add(1);
-        for (_, controller) in self.controllers.iter_mut() {
-            if controller.kind == Kind::Io(key) {
-                controller.changed_namespaces.insert(nsid);
-                controller.raise(Notice::Namespaces, &mut self.actions);
-            }
-        }
-        Ok(())
-    }
-
-    fn discovery_changed(&mut self) {
+    pub(crate) fn discovery_changed(&mut self) {
         self.discovery_changes = self.discovery_changes.saturating_add(1);
         for (_, controller) in self.controllers.iter_mut() {
             if controller.is_discovery() {
@@ -368,7 +351,7 @@ impl Target {
         let Some(subsystem) = self.subsystems.get(key) else {
             return Err(Status::INVALID_NAMESPACE.dnr().into());
         };
-        nvm::command(subsystem, command).map_err(Refusal::from)
+        nvm::command(View { subsystem, visible: &controller.visible }, command).map_err(Refusal::from)
     }
 
     fn admin_data(

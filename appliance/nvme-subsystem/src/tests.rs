@@ -9,11 +9,13 @@
 
 mod access;
 mod admin;
+mod ana;
 mod events;
 mod golden;
 mod host;
 mod io;
 mod life;
 mod logs;
+mod masking;
 mod random;
 mod support;

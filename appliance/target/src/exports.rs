@@ -47,7 +47,7 @@ impl Target {
             serial: pool.uuid().simple().to_string().chars().take(20).collect(),
             model: "Ironbay".to_owned(),
             is_volatile,
-            hosts: Hosts::Any,
+            is_open: true,
         };
         self.subsystems.add_subsystem(config)?;
         let index = self.exports.iter().position(Option::is_none).unwrap_or_else(|| {
@@ -96,7 +96,8 @@ impl Target {
         let Some(record) = export.pool.volume(volume) else { return };
         let blocks = Blocks(u64::from(record.extents) * ondisk::EXTENT_BLOCKS.0);
         let (nsid, uuid) = (record.nsid, record.uuid);
-        let namespace = NamespaceConfig { nsid, uuid, blocks, volume: volume_name(index, nsid) };
+        let namespace =
+            NamespaceConfig { nsid, uuid, blocks, volume: volume_name(index, nsid), hosts: Hosts::Any };
         let result = match self.subsystems.resize_namespace(&export.nqn, nsid, blocks) {
             Err(ConfigError::NamespaceNotFound) => self.subsystems.add_namespace(&export.nqn, namespace),
             other => other,

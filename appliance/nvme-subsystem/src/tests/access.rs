@@ -1,7 +1,7 @@
 //! Connect: every check and its code.
 
-use super::host::{Ask, HOST_NQN, Host, NQN, namespace, subsystem, target};
-use crate::{ConfigError, Hosts, SubsystemConfig};
+use super::host::{Ask, HOST_NQN, Host, NQN, closed, for_hosts, namespace, subsystem, target};
+use crate::ConfigError;
 use nvme_spec::fabrics::{DISCOVERY_NQN, Property};
 use nvme_spec::register::{Cc, offset};
 use nvme_spec::{AdminOpcode, NvmOpcode, Sqe, Status};
@@ -95,8 +95,8 @@ fn discovery_has_one_queue() {
 fn listed_hosts_only() {
     let nqn = "nqn.2014-08.org.nvmexpress:uuid:closed";
     let mut target = target();
-    let hosts = Hosts::Listed(vec!["nqn.2014-08.org:friend".into()]);
-    target.add_subsystem(SubsystemConfig { hosts, ..subsystem(nqn) }).expect("a new subsystem");
+    target.add_subsystem(closed(nqn)).expect("a new subsystem");
+    target.add_namespace(nqn, for_hosts(namespace(1, 8), &["nqn.2014-08.org:friend"])).expect("new");
     let mut host = Host::connected(target, NQN);
     let connection = host.accept();
     let expected = Err((Status::CONNECT_INVALID_HOST.dnr(), 0));

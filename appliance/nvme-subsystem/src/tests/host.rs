@@ -36,13 +36,24 @@ pub(super) fn subsystem(nqn: &str) -> SubsystemConfig {
         serial: "6c2c6f0b7a5b4a0e9a57".into(),
         model: "Ironbay".into(),
         is_volatile: true,
-        hosts: Hosts::Any,
+        is_open: true,
     }
+}
+
+/// One that admits only hosts that may use a namespace.
+pub(super) fn closed(nqn: &str) -> SubsystemConfig {
+    SubsystemConfig { is_open: false, ..subsystem(nqn) }
+}
+
+/// The namespace, for these hosts only.
+pub(super) fn for_hosts(mut namespace: NamespaceConfig, hosts: &[&str]) -> NamespaceConfig {
+    namespace.hosts = Hosts::Listed(hosts.iter().map(|nqn| (*nqn).to_owned()).collect());
+    namespace
 }
 
 pub(super) fn namespace(nsid: u32, blocks: u64) -> NamespaceConfig {
     let uuid = Uuid::from_u128(0x9f2b_0000_0000_4000_8000_0000_0000_0000 + u128::from(nsid));
-    NamespaceConfig { nsid, uuid, blocks: Blocks(blocks), volume: u64::from(nsid) * 100 }
+    NamespaceConfig { nsid, uuid, blocks: Blocks(blocks), volume: u64::from(nsid) * 100, hosts: Hosts::Any }
 }
 
 /// A connect that differs from the good one in some point.

@@ -1,7 +1,7 @@
 //! Log pages: complete, consistent, and no byte from behind their end.
 
-use super::host::{Ask, Host, NODE_NQN, NQN, data, get_log, namespace, subsystem, target};
-use crate::{Hosts, Outcome, SubsystemConfig};
+use super::host::{Ask, Host, NODE_NQN, NQN, closed, data, get_log, namespace, target};
+use crate::Outcome;
 use nvme_spec::log::{
     AnaGroup, AnaHeader, DiscoveryEntry, DiscoveryHeader, EffectsLog, ErrorEntry, FirmwareSlotLog, LogPage,
     SmartLog,
@@ -120,8 +120,7 @@ fn errors_and_counters() {
 #[test]
 fn discovery_log() {
     let mut target = target();
-    let hosts = Hosts::Listed(vec!["nqn.2014-08.org:friend".into()]);
-    target.add_subsystem(SubsystemConfig { hosts, ..subsystem("nqn.2014-08.org:closed") }).expect("new");
+    target.add_subsystem(closed("nqn.2014-08.org:closed")).expect("new");
     let mut host = Host::enabled(target, NODE_NQN);
     let page = host.log(LogPage::DISCOVERY, 0, 4096).expect("it exists");
     let (header, rest) = DiscoveryHeader::read_from_prefix(&page).expect("a header");

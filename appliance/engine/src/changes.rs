@@ -68,12 +68,15 @@ pub(crate) struct Waiting {
 /// All changes.
 pub(crate) struct Changes {
     active: Vec<Option<Active>>,
+    /// How many of them there are: asked in every round.
+    active_count: usize,
     waiting: VecDeque<Waiting>,
 }
 
 impl Changes {
     pub(crate) fn new() -> Self {
-        Self { active: (0..JOBS_MAX).map(|_| None).collect(), waiting: VecDeque::new() }
+        let active = (0..JOBS_MAX).map(|_| None).collect();
+        Self { active, active_count: 0, waiting: VecDeque::new() }
     }
 
     /// Lets a change wait for its turn; it comes back if too many do.
@@ -111,6 +114,7 @@ impl Changes {
         let place =
             self.active.iter_mut().find(|place| place.is_none()).expect("a place was seen to be free");
         *place = Some(active);
+        self.active_count += 1;
     }
 
     /// A job for this pool is on its way.
@@ -168,18 +172,21 @@ impl Changes {
     pub(crate) fn next_finished(&mut self) -> Option<Active> {
         let is_finished =
             |place: &&mut Option<Active>| place.as_ref().is_some_and(|active| active.job.result().is_some());
-        self.active.iter_mut().find(is_finished)?.take()
+        let finished = self.active.iter_mut().find(is_finished)?.take();
+        self.active_count -= usize::from(finished.is_some());
+        finished
     }
 
     /// Nothing works and nothing waits.
     pub(crate) fn is_idle(&self) -> bool {
-        self.waiting.is_empty() && self.active.iter().all(Option::is_none)
+        self.waiting.is_empty() && self.active_count == 0
     }
 
     /// Refuses what waits, and gives up what works: the engine stops. Drives must be quiet, or their memory kept.
     pub(crate) fn abandon(&mut self) {
         self.waiting.clear();
         self.active.iter_mut().for_each(|place| *place = None);
+        self.active_count = 0;
     }
 
     /// Refuses what waits.

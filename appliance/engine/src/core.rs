@@ -183,12 +183,17 @@ impl App for Core {
         count
     }
 
-    fn on_event(&mut self, round: &mut Round<'_>, event: Event) {
-        self.target.on_event(round.net, event, round.now);
+    fn on_event(&mut self, round: &mut Round<'_>, event: Event) -> bool {
+        self.target.on_event(round.net, event, round.now)
     }
 
     fn start_requests(&mut self, round: &mut Round<'_>) -> usize {
         let served = self.target.start_requests(round.net, round.now);
+        self.notify_sessions();
+        self.notify_failures();
+        if self.changes.is_idle() {
+            return served;
+        }
         let finished = self.finish_changes();
         let begun = if self.life == Life::Serving { self.begin_changes() } else { 0 };
         // While closing, jobs give nothing new to the drives: the change is cut off as by a crash.
@@ -196,14 +201,16 @@ impl App for Core {
             Life::Serving | Life::Draining { .. } => self.changes.submit(&mut self.target),
             Life::Closing { .. } | Life::Over => 0,
         };
-        self.notify_sessions();
-        self.notify_failures();
         served + finished + begun + submitted
     }
 
-    fn kick(&mut self, round: &mut Round<'_>) {
-        self.target.kick(round.net);
+    fn kick(&mut self, round: &mut Round<'_>) -> usize {
+        let count = self.target.kick(round.net, round.now);
+        while let Some(completion) = self.target.poll_job() {
+            self.changes.on_completion(completion);
+        }
         self.go_on_stopping(round.net, round.now);
+        count
     }
 
     fn on_message(&mut self, round: &mut Round<'_>, message: Message) {

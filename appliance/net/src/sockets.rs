@@ -4,17 +4,17 @@
 //!  open ── close() ──▶ closing: shut down, nothing new ── last operation came back ──▶ gone (Closed)
 //! ```
 
+use crate::Waker;
+use crate::input::{Hot, Input};
 use crate::limits::{
     COMPLETIONS_MAX, DROP_ROUNDS_MAX, DROP_WAIT_MS, PIECES_MAX, SOCKETS_MAX, SUBMISSIONS_MAX,
 };
 use crate::listener::{Listener, ListenerId, local_address, peer_address, set_no_delay};
+use crate::output::{Send, Spares};
 use crate::ring::{Finished, Ring, RingKind};
 use crate::slab::{Key, Slab};
-use crate::{Outgoing, Waker};
 use core::mem;
-use core::ops::Range;
 use core::time::Duration;
-use dma::DmaBuf;
 use io_uring::{cqueue, opcode, types};
 use nix::sys::socket::{Shutdown, shutdown};
 use std::collections::VecDeque;
@@ -32,23 +32,9 @@ impl SocketId {
     pub fn index(self) -> usize {
         self.0.index()
     }
-}
 
-/// Memory that received bytes land in.
-#[derive(Debug)]
-pub enum Landing {
-    /// Ordinary memory: headers and small payload.
-    Staging(Box<[u8]>),
-    /// Memory that a drive reads directly.
-    Payload(DmaBuf),
-}
-
-impl Landing {
-    fn bytes_mut(&mut self) -> &mut [u8] {
-        match self {
-            Self::Staging(bytes) => bytes,
-            Self::Payload(buf) => buf.as_mut(),
-        }
+    pub(crate) fn key(self) -> Key {
+        self.0
     }
 }
 
@@ -66,21 +52,15 @@ pub enum Event {
         /// Address of this end.
         local: SocketAddr,
     },
-    /// A receive ended. Zero bytes: the other end sends no more.
-    Received {
+    /// There may be something to receive: [`Net::receive`] says. Comes only for connections that are watched.
+    Readable {
         /// The connection.
         socket: SocketId,
-        /// The memory, as given.
-        landing: Landing,
-        /// How many bytes landed at the start of the range.
-        result: io::Result<usize>,
     },
-    /// A send ended: everything is in the kernel's hands, or the connection is dead.
+    /// A send that was in flight ended: everything is in the kernel's hands, or the connection is dead.
     Sent {
         /// The connection.
         socket: SocketId,
-        /// What was sent.
-        outgoing: Box<Outgoing>,
         /// Whether it was sent completely.
         result: io::Result<()>,
     },
@@ -93,30 +73,22 @@ pub enum Event {
     Woken,
 }
 
-/// A send in flight. Boxed: the kernel holds addresses of `iovecs` and `message` until the entry is submitted.
-struct Send {
-    /// `None` while the send is a spare.
-    outgoing: Option<Box<Outgoing>>,
-    sent: usize,
-    iovecs: Vec<libc::iovec>,
-    message: libc::msghdr,
-}
-
-struct Socket {
-    fd: OwnedFd,
-    recv: Option<Landing>,
-    send: Option<Box<Send>>,
-    /// Kept for the next send.
-    spare: Option<Box<Send>>,
-    is_closing: bool,
-    /// The last receive emptied the socket: do not try again before the kernel says that there is more.
-    is_drained: bool,
+pub(crate) struct Socket {
+    pub(crate) fd: OwnedFd,
+    pub(crate) input: Input,
+    /// In the hands of the kernel.
+    pub(crate) send: Option<Box<Send>>,
+    pub(crate) is_closing: bool,
 }
 
 /// The sockets of one core. Stays on the thread that made it.
 pub struct Net {
-    ring: Ring,
-    sockets: Slab<Socket>,
+    pub(crate) ring: Ring,
+    pub(crate) sockets: Slab<Socket>,
+    pub(crate) hot: Hot,
+    /// The pieces of the send that is being started.
+    pub(crate) iovecs: Vec<libc::iovec>,
+    pub(crate) spares: Spares,
     listeners: Vec<Option<Listener>>,
     events: VecDeque<Event>,
     waker: Waker,
@@ -133,16 +105,16 @@ impl core::fmt::Debug for Net {
 }
 
 /// What a completion belongs to: the upper 8 bits of `user_data`; the rest is a socket's key or a listener's number.
-mod kind {
-    pub(super) const WAKE: u64 = 1;
-    pub(super) const ACCEPT: u64 = 2;
-    pub(super) const RECV: u64 = 3;
-    pub(super) const SEND: u64 = 4;
-    pub(super) const SHIFT: u32 = 56;
-    pub(super) const VALUE: u64 = (1 << SHIFT) - 1;
+pub(crate) mod kind {
+    pub(crate) const WAKE: u64 = 1;
+    pub(crate) const ACCEPT: u64 = 2;
+    pub(crate) const POLL: u64 = 3;
+    pub(crate) const SEND: u64 = 4;
+    pub(crate) const SHIFT: u32 = 56;
+    pub(crate) const VALUE: u64 = (1 << SHIFT) - 1;
 }
 
-fn user_data(kind: u64, value: u64) -> u64 {
+pub(crate) fn user_data(kind: u64, value: u64) -> u64 {
     debug_assert!(value <= kind::VALUE);
     (kind << kind::SHIFT) | value
 }
@@ -156,6 +128,9 @@ impl Net {
         Ok(Self {
             ring: Ring::new(RingKind::Core, SUBMISSIONS_MAX, COMPLETIONS_MAX)?,
             sockets: Slab::new(SOCKETS_MAX),
+            hot: Hot::new(),
+            iovecs: Vec::with_capacity(PIECES_MAX),
+            spares: Spares::new(),
             listeners: Vec::new(),
             events: VecDeque::with_capacity(COMPLETIONS_MAX as usize),
             waker,
@@ -203,67 +178,6 @@ impl Net {
         }
     }
 
-    /// Receives into `range` of `landing`: what is there, or with `is_whole` all of it. Comes back as [`Event::Received`].
-    /// On a socket that is closing it comes back at once with an error.
-    ///
-    /// # Panics
-    /// If a receive is in flight already, or the range is empty or lies outside the memory.
-    pub fn recv(&mut self, id: SocketId, mut landing: Landing, range: Range<usize>, is_whole: bool) {
-        let Some(socket) = self.sockets.get_mut(id.0).filter(|socket| !socket.is_closing) else {
-            self.events.push_back(Event::Received { socket: id, landing, result: Err(gone()) });
-            return;
-        };
-        assert!(socket.recv.is_none(), "one receive at a time");
-        let memory = &mut landing.bytes_mut()[range];
-        assert!(!memory.is_empty(), "a receive has room for something");
-        let len = u32::try_from(memory.len()).expect("landings are smaller than 4 GiB");
-        let mut entry = opcode::Recv::new(types::Fd(socket.fd.as_raw_fd()), memory.as_mut_ptr(), len);
-        if is_whole {
-            entry = entry.flags(libc::MSG_WAITALL);
-        }
-        if socket.is_drained {
-            entry = entry.ioprio(POLL_FIRST);
-        }
-        socket.recv = Some(landing);
-        let entry = entry.build().user_data(user_data(kind::RECV, id.0.to_bits()));
-        // SAFETY: the memory belongs to `socket.recv`, whose heap or arena address does not change when it is moved, and
-        // which is only taken out when this entry's completion is seen.
-        unsafe { self.ring.push(entry) };
-    }
-
-    /// Sends everything in `outgoing`, in order. Comes back as [`Event::Sent`]; at once and with an error on a socket that
-    /// is closing.
-    ///
-    /// # Panics
-    /// If a send is in flight already, or there is nothing to send.
-    pub fn send(&mut self, id: SocketId, outgoing: Box<Outgoing>) {
-        assert!(!outgoing.is_empty(), "a send carries something");
-        let Some(socket) = self.sockets.get_mut(id.0).filter(|socket| !socket.is_closing) else {
-            self.events.push_back(Event::Sent { socket: id, outgoing, result: Err(gone()) });
-            return;
-        };
-        assert!(socket.send.is_none(), "one send at a time");
-        let send = match socket.spare.take() {
-            Some(mut send) => {
-                send.outgoing = Some(outgoing);
-                send.sent = 0;
-                send
-            }
-            None => Box::new(Send {
-                outgoing: Some(outgoing),
-                sent: 0,
-                iovecs: Vec::with_capacity(PIECES_MAX),
-                // SAFETY: an all-zero msghdr is a valid value: null pointers with zero lengths.
-                message: unsafe { mem::zeroed() },
-            }),
-        };
-        let send = socket.send.insert(send);
-        let entry = sendmsg(&socket.fd, send, id);
-        // SAFETY: message, iovecs, header bytes and payloads belong to the boxed `socket.send`, which is not touched and
-        // not moved out of its box before this entry's completion is seen.
-        unsafe { self.ring.push(entry) };
-    }
-
     /// The other end will see the end of the stream after what was sent. Receiving goes on.
     pub fn finish_sending(&mut self, id: SocketId) {
         if let Some(socket) = self.sockets.get(id.0) {
@@ -272,7 +186,7 @@ impl Net {
         }
     }
 
-    /// Ends a connection; [`Event::Closed`] comes when all its buffers have come back.
+    /// Ends a connection; [`Event::Closed`] comes when the kernel has let go of what it was sending.
     pub fn close(&mut self, id: SocketId) {
         let Some(socket) = self.sockets.get_mut(id.0).filter(|socket| !socket.is_closing) else { return };
         socket.is_closing = true;
@@ -297,6 +211,7 @@ impl Net {
         if !self.events.is_empty() {
             return;
         }
+        self.cool_all();
         if !self.is_wake_armed {
             self.is_wake_armed = true;
             let memory = self.wake_count.as_mut_ptr();
@@ -308,35 +223,37 @@ impl Net {
         self.ring.wait(timeout);
     }
 
-    /// The next event.
+    /// The next event. After `None` a new round over the hot sockets begins.
     pub fn poll(&mut self) -> Option<Event> {
         loop {
             if let Some(event) = self.events.pop_front() {
                 return Some(event);
             }
-            let finished = self.ring.poll()?;
-            self.on_finished(finished);
+            let Some(finished) = self.ring.poll() else { return self.next_hot() };
+            if let Some(event) = self.on_finished(finished) {
+                return Some(event);
+            }
         }
     }
 
-    fn on_finished(&mut self, finished: Finished) {
+    fn on_finished(&mut self, finished: Finished) -> Option<Event> {
         let value = finished.user_data & kind::VALUE;
         match finished.user_data >> kind::SHIFT {
             kind::WAKE => {
                 self.is_wake_armed = false;
-                self.events.push_back(Event::Woken);
+                Some(Event::Woken)
             }
             kind::ACCEPT => {
                 let index = usize::try_from(value).expect("a listener's number is small");
-                self.on_accepted(ListenerId(index), finished);
+                self.on_accepted(ListenerId(index), finished)
             }
-            kind::RECV => self.on_received(SocketId(Key::from_bits(value)), finished),
+            kind::POLL => self.on_polled(SocketId(Key::from_bits(value))),
             kind::SEND => self.on_sent(SocketId(Key::from_bits(value)), finished),
             other => unreachable!("completion of unknown kind {other}"),
         }
     }
 
-    fn on_accepted(&mut self, id: ListenerId, finished: Finished) {
+    fn on_accepted(&mut self, id: ListenerId, finished: Finished) -> Option<Event> {
         if !cqueue::more(finished.flags) {
             let place = &mut self.listeners[id.0];
             if let Some(listener) = place {
@@ -350,60 +267,23 @@ impl Net {
         }
         // After an error (no descriptor, no memory) `rearm` tries again later.
         if finished.result < 0 {
-            return;
+            return None;
         }
         // SAFETY: a successful accept gives a new descriptor that nobody else owns.
         let fd = unsafe { OwnedFd::from_raw_fd(finished.result) };
         if !self.is_accepting || set_no_delay(&fd).is_err() {
-            return;
+            return None;
         }
         let addresses = (peer_address(fd.as_raw_fd()), local_address(fd.as_raw_fd()));
         // A connection that is gone again has no peer; one too many is closed.
-        let (Ok(peer), Ok(local)) = addresses else { return };
-        let socket = Socket { fd, recv: None, send: None, spare: None, is_closing: false, is_drained: false };
-        if let Ok(key) = self.sockets.insert(socket) {
-            self.events.push_back(Event::Accepted { listener: id, socket: SocketId(key), peer, local });
-        }
+        let (Ok(peer), Ok(local)) = addresses else { return None };
+        let socket = Socket { fd, input: Input::default(), send: None, is_closing: false };
+        let key = self.sockets.insert(socket).ok()?;
+        Some(Event::Accepted { listener: id, socket: SocketId(key), peer, local })
     }
 
-    fn on_received(&mut self, id: SocketId, finished: Finished) {
-        let socket = self.sockets.get_mut(id.0).expect("a socket outlives its operations");
-        let landing = socket.recv.take().expect("a receive was in flight");
-        socket.is_drained = !cqueue::sock_nonempty(finished.flags);
-        self.events.push_back(Event::Received { socket: id, landing, result: finished.count() });
-        self.finish_close(id);
-    }
-
-    fn on_sent(&mut self, id: SocketId, finished: Finished) {
-        let socket = self.sockets.get_mut(id.0).expect("a socket outlives its operations");
-        let mut send = socket.send.take().expect("a send was in flight");
-        let result = match finished.count() {
-            Ok(0) => Err(io::Error::from(io::ErrorKind::WriteZero)),
-            Ok(sent) => {
-                send.sent += sent;
-                Ok(())
-            }
-            Err(e) => Err(e),
-        };
-        let len = send.outgoing.as_ref().map_or(0, |outgoing| outgoing.len());
-        if result.is_ok() && send.sent < len {
-            let send = socket.send.insert(send);
-            let entry = sendmsg(&socket.fd, send, id);
-            // SAFETY: as in `send`: everything the entry names belongs to the boxed `socket.send`.
-            unsafe { self.ring.push(entry) };
-            return;
-        }
-        let outgoing = send.outgoing.take().expect("a send in flight carries something");
-        socket.spare = Some(send);
-        self.events.push_back(Event::Sent { socket: id, outgoing, result });
-        self.finish_close(id);
-    }
-
-    fn finish_close(&mut self, id: SocketId) {
-        let is_over = self
-            .sockets
-            .get(id.0)
-            .is_some_and(|socket| socket.is_closing && socket.recv.is_none() && socket.send.is_none());
+    pub(crate) fn finish_close(&mut self, id: SocketId) {
+        let is_over = self.sockets.get(id.0).is_some_and(|socket| socket.is_closing && socket.send.is_none());
         if is_over {
             self.sockets.remove(id.0);
             self.events.push_back(Event::Closed { socket: id });
@@ -427,10 +307,9 @@ impl Net {
         self.sockets.get(id.0).map(|socket| socket.fd.as_fd())
     }
 
+    /// Operations whose memory the kernel may use.
     fn in_flight(&self) -> usize {
-        let on_sockets =
-            |socket: &Socket| usize::from(socket.recv.is_some()) + usize::from(socket.send.is_some());
-        self.sockets.iter().map(|(_, socket)| on_sockets(socket)).sum::<usize>()
+        self.sockets.iter().filter(|(_, socket)| socket.send.is_some()).count()
             + usize::from(self.is_wake_armed)
     }
 }
@@ -456,30 +335,4 @@ impl Drop for Net {
         mem::forget(mem::replace(&mut self.sockets, Slab::new(0)));
         mem::forget(mem::replace(&mut self.wake_count, Box::new([0; 8])));
     }
-}
-
-/// `IORING_RECVSEND_POLL_FIRST` (Linux 5.19): wait for data before trying; saves the attempt that would find nothing.
-const POLL_FIRST: u16 = 1;
-
-/// The number of pieces in the type of its field: `size_t` in glibc, `int` in musl. [`PIECES_MAX`] fits both.
-fn piece_count<T: TryFrom<usize>>(pieces: usize) -> T {
-    T::try_from(pieces).unwrap_or_else(|_| panic!("{pieces} pieces in one send"))
-}
-
-/// Builds the entry that sends the rest of `send`.
-fn sendmsg(fd: &OwnedFd, send: &mut Send, id: SocketId) -> io_uring::squeue::Entry {
-    if let Some(outgoing) = &send.outgoing {
-        outgoing.fill_iovecs(send.sent, &mut send.iovecs);
-    }
-    send.message.msg_iov = send.iovecs.as_mut_ptr();
-    send.message.msg_iovlen = piece_count(send.iovecs.len());
-    let flags = (libc::MSG_NOSIGNAL | libc::MSG_WAITALL).cast_unsigned();
-    opcode::SendMsg::new(types::Fd(fd.as_raw_fd()), &raw const send.message)
-        .flags(flags)
-        .build()
-        .user_data(user_data(kind::SEND, id.0.to_bits()))
-}
-
-fn gone() -> io::Error {
-    io::Error::from_raw_os_error(libc::ESHUTDOWN)
 }

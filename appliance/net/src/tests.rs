@@ -1,8 +1,8 @@
 //! Sockets of a `Net` against plain blocking sockets over loopback.
 #![expect(clippy::wildcard_enum_match_arm, reason = "a test waits for one kind of event")]
 
-use crate::limits::{PROBE_AFTER_S, UNCONFIRMED_MS_MAX};
-use crate::{Event, Landing, Net, Outgoing, SocketId, Waker};
+use crate::limits::{HOT_SOCKETS_MAX, MISSES_MAX, PROBE_AFTER_S, UNCONFIRMED_MS_MAX};
+use crate::{Event, Net, Received, SocketId, Waker};
 use core::time::Duration;
 use dma::{Arena, ArenaConfig};
 use nix::sys::socket::{getsockopt, sockopt};
@@ -60,42 +60,148 @@ fn vanished_peers_are_noticed() {
     assert_eq!(getsockopt(&fd, sockopt::TcpUserTimeout), Ok(UNCONFIRMED_MS_MAX));
 }
 
-/// Goal: bytes land in the middle of the given memory, and nowhere else.
-#[test]
-fn receive_lands_in_the_range() {
-    let mut bench = connected();
-    bench.net.recv(bench.socket, Landing::Staging(vec![7; 16].into()), 4..8, false);
-    bench.net.flush();
-    bench.stream.write_all(b"abcd").expect("sent");
-    let (landing, count) = wait_for(&mut bench.net, |event| match event {
-        Event::Received { landing, result, .. } => Some((landing, result.expect("received"))),
-        _ => None,
-    });
-    let Landing::Staging(bytes) = landing else { panic!("the memory that was given") };
-    assert_eq!((count, &bytes[..10]), (4, b"\x07\x07\x07\x07abcd\x07\x07".as_slice()));
+/// Receives until something comes.
+fn receive(bench: &mut Bench, placed: &mut [u8], rest: &mut [u8]) -> Received {
+    bench.net.watch(bench.socket, true);
+    for _ in 0..ROUNDS_MAX {
+        wait_for(&mut bench.net, |event| matches!(event, Event::Readable { .. }).then_some(()));
+        match bench.net.receive(bench.socket, placed, rest) {
+            Received::Nothing => bench.net.wait(Duration::from_millis(10)),
+            received @ (Received::Bytes(_) | Received::End) => return received,
+        }
+    }
+    panic!("nothing came");
 }
 
-/// Goal: a whole receive waits for all bytes although they come in two parts.
+/// Goal: bytes go to the place of the payload first, the rest behind it, nothing elsewhere; and nothing is made up when none
+/// have come.
 #[test]
-fn whole_receive_waits_for_all() {
+fn bytes_fill_the_place_and_then_the_rest() {
     let mut bench = connected();
-    let buf = arena().alloc(8192).expect("a slot");
-    bench.net.recv(bench.socket, Landing::Payload(buf), 0..8192, true);
-    bench.net.flush();
-    let mut stream = bench.stream.try_clone().expect("a second handle");
-    let sender = std::thread::spawn(move || {
-        for part in [1u8, 2] {
-            stream.write_all(&[part; 4096]).expect("sent");
+    let (mut placed, mut rest) = ([7; 4], [7; 8]);
+    assert_eq!(bench.net.receive(bench.socket, &mut placed, &mut rest), Received::Nothing);
+    bench.stream.write_all(b"abcdef").expect("sent");
+    assert_eq!(receive(&mut bench, &mut placed, &mut rest), Received::Bytes(6));
+    assert_eq!((&placed, &rest), (b"abcd", b"ef\x07\x07\x07\x07\x07\x07"));
+    bench.stream.write_all(b"gh").expect("sent");
+    assert_eq!(receive(&mut bench, &mut [], &mut rest), Received::Bytes(2));
+    assert_eq!(&rest, b"gh\x07\x07\x07\x07\x07\x07");
+}
+
+/// Goal: bytes that come after the last try, before the core sleeps, end its sleep. (A sleep that is slept through ends
+/// without the event.)
+#[test]
+fn bytes_before_the_sleep_end_it() {
+    let mut bench = connected();
+    bench.net.watch(bench.socket, true);
+    for byte in 0..3 {
+        assert!(matches!(bench.net.poll(), Some(Event::Readable { .. })));
+        assert_eq!(bench.net.receive(bench.socket, &mut [], &mut [0; 4]), Received::Nothing);
+        assert!(bench.net.poll().is_none());
+        bench.stream.write_all(&[byte]).expect("sent");
+        bench.net.wait(Duration::from_secs(60));
+        assert!(matches!(bench.net.poll(), Some(Event::Readable { .. })));
+        let mut bytes = [9; 4];
+        assert_eq!(bench.net.receive(bench.socket, &mut [], &mut bytes), Received::Bytes(1));
+        assert_eq!(bytes[0], byte);
+        assert!(bench.net.poll().is_none());
+    }
+}
+
+/// Goal: a socket that is silent is not tried for ever; the kernel says when it has something again, also to a core that does
+/// not sleep.
+#[test]
+fn silent_sockets_are_left_to_the_kernel() {
+    let mut bench = connected();
+    bench.net.watch(bench.socket, true);
+    let mut tries = 0;
+    while bench.net.poll().is_some() {
+        assert!(bench.net.poll().is_none(), "one try in each round");
+        assert_eq!(bench.net.receive(bench.socket, &mut [], &mut [0; 4]), Received::Nothing);
+        tries += 1;
+    }
+    assert_eq!(tries, MISSES_MAX + 1);
+    bench.stream.write_all(b"x").expect("sent");
+    for _ in 0..ROUNDS_MAX {
+        bench.net.flush();
+        if bench.net.poll().is_some() {
+            assert_eq!(bench.net.receive(bench.socket, &mut [], &mut [0; 4]), Received::Bytes(1));
+            return;
         }
-    });
-    let (landing, count) = wait_for(&mut bench.net, |event| match event {
-        Event::Received { landing, result, .. } => Some((landing, result.expect("received"))),
-        _ => None,
-    });
-    sender.join().expect("the sender ends");
-    let Landing::Payload(buf) = landing else { panic!("the memory that was given") };
-    assert_eq!(count, 8192);
-    assert_eq!((buf.as_ref()[0], buf.as_ref()[4096]), (1, 2));
+        std::thread::yield_now();
+    }
+    panic!("the kernel said nothing");
+}
+
+/// Goal: more connections than are tried in every round are all served, again and again.
+#[test]
+fn all_of_many_connections_are_served() {
+    let mut bench = connected();
+    let address = bench.stream.peer_addr().expect("an address");
+    let mut streams = vec![bench.stream];
+    let mut sockets = vec![bench.socket];
+    for _ in 0..HOT_SOCKETS_MAX + 4 {
+        streams.push(TcpStream::connect(address).expect("somebody listens"));
+        sockets.push(wait_for(&mut bench.net, |event| match event {
+            Event::Accepted { socket, .. } => Some(socket),
+            _ => None,
+        }));
+    }
+    sockets.iter().for_each(|socket| bench.net.watch(*socket, true));
+    for round in 0..3 {
+        streams.iter_mut().for_each(|stream| stream.write_all(&[round]).expect("sent"));
+        let mut missing = sockets.clone();
+        while !missing.is_empty() {
+            let socket = wait_for(&mut bench.net, |event| match event {
+                Event::Readable { socket } => Some(socket),
+                _ => None,
+            });
+            let mut bytes = [9; 4];
+            if bench.net.receive(socket, &mut [], &mut bytes) == Received::Bytes(1) {
+                assert_eq!(bytes[0], round);
+                missing.retain(|other| *other != socket);
+            }
+        }
+    }
+}
+
+/// Goal: nothing is said about a connection that nobody watches any more.
+#[test]
+fn unwatched_connections_are_left_alone() {
+    let mut bench = connected();
+    bench.net.watch(bench.socket, true);
+    bench.stream.write_all(b"x").expect("sent");
+    // Once while it is tried, once while the kernel watches it.
+    bench.net.watch(bench.socket, false);
+    assert!(bench.net.poll().is_none());
+    bench.net.watch(bench.socket, true);
+    bench.net.wait(Duration::from_secs(60));
+    bench.net.watch(bench.socket, false);
+    assert!(bench.net.poll().is_none());
+    assert_eq!(receive(&mut bench, &mut [], &mut [0; 4]), Received::Bytes(1));
+}
+
+/// Goal: a send that the socket takes has ended when the call returns, and its buffer is free.
+#[test]
+fn short_send_ends_at_once() {
+    let mut bench = connected();
+    let arena = arena();
+    let before = arena.usage();
+    for (bytes, payload) in [(&b"head"[..], 0), (b"", 4), (b"head", 4)] {
+        let mut outgoing = bench.net.outgoing();
+        outgoing.push_bytes(bytes);
+        if payload > 0 {
+            let mut buf = arena.alloc(4096).expect("a slot");
+            buf.as_mut()[..4].copy_from_slice(b"data");
+            outgoing.push_payload(buf, 0..payload);
+        }
+        let sent = bench.net.send(bench.socket, outgoing).expect("there is room");
+        sent.expect("sent");
+        assert_eq!(arena.usage(), before);
+    }
+    let mut got = [0; 16];
+    bench.stream.read_exact(&mut got).expect("received");
+    assert_eq!(&got, b"headdataheaddata");
 }
 
 /// Goal: a send larger than the socket's buffers arrives complete and in order: header, payload, trailer, many times.
@@ -103,7 +209,7 @@ fn whole_receive_waits_for_all() {
 fn large_send_arrives_in_order() {
     let mut bench = connected();
     let arena = arena();
-    let mut outgoing = Box::new(Outgoing::new());
+    let mut outgoing = bench.net.outgoing();
     let mut expected = Vec::new();
     for number in 0..40u8 {
         outgoing.push_bytes(&[number; 24]);
@@ -117,7 +223,7 @@ fn large_send_arrives_in_order() {
     }
     let total = outgoing.len();
     assert_eq!(total, expected.len());
-    bench.net.send(bench.socket, outgoing);
+    assert!(bench.net.send(bench.socket, outgoing).is_none(), "more than the socket takes");
     bench.net.flush();
     let mut stream = bench.stream;
     let reader = std::thread::spawn(move || {
@@ -126,27 +232,41 @@ fn large_send_arrives_in_order() {
         got
     });
     let free_before = arena.usage()[2].free;
-    let mut outgoing = wait_for(&mut bench.net, |event| match event {
-        Event::Sent { outgoing, result, .. } => result.map(|()| outgoing).ok(),
+    wait_for(&mut bench.net, |event| match event {
+        Event::Sent { result, .. } => result.ok(),
         _ => None,
     });
     assert!(reader.join().expect("the reader ends") == expected, "the bytes that were sent, in order");
-    outgoing.clear();
     assert_eq!(arena.usage()[2].free, free_before + 40, "the buffers are back in the arena");
 }
 
-/// Goal: closing gives back the buffer of a receive in flight, then says that the socket is gone, once.
+/// Sends more than the socket takes, from one buffer.
+fn send_too_much(bench: &mut Bench, arena: &Arena) {
+    let mut outgoing = bench.net.outgoing();
+    outgoing.push_payload(arena.alloc(128 << 10).expect("a slot"), 0..128 << 10);
+    for _ in 0..200 {
+        outgoing.push_again(0..128 << 10);
+    }
+    assert!(bench.net.send(bench.socket, outgoing).is_none(), "more than the socket takes");
+    bench.net.flush();
+}
+
+/// Goal: closing gives back the buffer of a send in flight, then says that the socket is gone, once; afterwards nothing is
+/// sent or received.
 #[test]
 fn close_gives_buffers_back_then_closed() {
     let mut bench = connected();
-    bench.net.recv(bench.socket, Landing::Staging(vec![0; 8].into()), 0..8, false);
-    bench.net.flush();
+    let arena = arena();
+    let before = arena.usage();
+    send_too_much(&mut bench, &arena);
+    bench.net.watch(bench.socket, true);
     bench.net.close(bench.socket);
     bench.net.close(bench.socket);
     let mut order = Vec::new();
     wait_for(&mut bench.net, |event| match event {
-        Event::Received { .. } => {
-            order.push("received");
+        Event::Sent { result, .. } => {
+            assert!(result.is_err());
+            order.push("sent");
             None
         }
         Event::Closed { .. } => {
@@ -155,23 +275,21 @@ fn close_gives_buffers_back_then_closed() {
         }
         _ => None,
     });
-    assert_eq!(order, ["received", "closed"]);
-    assert_eq!(bench.net.sockets(), 0);
-    assert_eq!(bench.stream.read(&mut [0; 1]).expect("an orderly end"), 0);
+    assert_eq!((order, bench.net.sockets(), arena.usage()), (vec!["sent", "closed"], 0, before));
+    assert_eq!(bench.net.receive(bench.socket, &mut [], &mut [0; 4]), Received::End);
+    let mut outgoing = bench.net.outgoing();
+    outgoing.push_bytes(b"x");
+    assert!(bench.net.send(bench.socket, outgoing).is_some_and(|result| result.is_err()));
+    bench.net.wait(Duration::from_millis(1));
+    assert!(bench.net.poll().is_none(), "a poll that ends late belongs to nobody");
 }
 
-/// Goal: the end of the peer's stream is a receive of zero bytes.
+/// Goal: the end of the peer's stream is told as such.
 #[test]
-fn end_of_stream_is_zero_bytes() {
+fn end_of_stream_is_told() {
     let mut bench = connected();
-    bench.net.recv(bench.socket, Landing::Staging(vec![0; 8].into()), 0..8, false);
-    bench.net.flush();
-    drop(bench.stream);
-    let count = wait_for(&mut bench.net, |event| match event {
-        Event::Received { result, .. } => result.ok(),
-        _ => None,
-    });
-    assert_eq!(count, 0);
+    bench.stream.shutdown(std::net::Shutdown::Write).expect("shut down");
+    assert_eq!(receive(&mut bench, &mut [], &mut [0; 4]), Received::End);
 }
 
 /// Goal: a message from another thread ends the sleep; so the core needs no polling while it sleeps.
@@ -195,22 +313,21 @@ fn no_connection_after_stop_listening() {
     let mut bench = connected();
     let address = bench.stream.peer_addr().expect("an address");
     bench.net.stop_listening();
-    bench.net.recv(bench.socket, Landing::Staging(vec![0; 1].into()), 0..1, false);
     bench.stream.write_all(b"x").expect("sent");
-    wait_for(&mut bench.net, |event| matches!(event, Event::Received { .. }).then_some(()));
+    assert_eq!(receive(&mut bench, &mut [], &mut [0; 4]), Received::Bytes(1));
+    bench.net.watch(bench.socket, false);
     bench.net.wait(Duration::from_millis(1));
     assert!(bench.net.poll().is_none());
     assert!(TcpStream::connect(address).is_err(), "the port is closed");
 }
 
-/// Goal: dropping everything with operations in flight returns the payload buffers to their arena.
+/// Goal: dropping everything with a send in flight returns the payload buffers to their arena.
 #[test]
 fn drop_waits_for_the_kernel() {
     let arena = arena();
     let before = arena.usage();
     let mut bench = connected();
-    bench.net.recv(bench.socket, Landing::Payload(arena.alloc(4096).expect("a slot")), 0..4096, true);
-    bench.net.flush();
+    send_too_much(&mut bench, &arena);
     drop(bench.net);
     assert_eq!(arena.usage(), before);
 }

@@ -6,9 +6,11 @@
 //!  balanced   spin                       sleep                       spin 300 µs, then look every 50 µs
 //!  eco        -                          sleep                       spin 300 µs, then look every 50 µs
 //! ```
+//! On a small machine a core that spins without success gives the processor away: with one processor at once, with two
+//! after 20 µs, in which a host that has one command in flight sends the next.
 
 use crate::Sleep;
-use crate::limits::{LOAD_WINDOW, PATIENCE, SHARED_CPUS_MAX, SLEEP_MAX, SLOW_POLL, SPIN};
+use crate::limits::{LOAD_WINDOW, PATIENCE, SELFISH, SHARED_CPUS_MAX, SLEEP_MAX, SLOW_POLL, SPIN};
 use block::Tick;
 use core::fmt;
 use core::str::FromStr;
@@ -70,7 +72,8 @@ pub(crate) enum Rest {
 #[derive(Debug)]
 pub(crate) struct Idle {
     mode: Mode,
-    spin: Rest,
+    /// How long it spins before it gives the processor away between rounds; `None`: it never does.
+    selfish: Option<Duration>,
     last_work: Tick,
     load: Load,
 }
@@ -84,8 +87,12 @@ struct Load {
 
 impl Idle {
     pub(crate) fn new(mode: Mode, cpus: usize, now: Tick) -> Self {
-        let spin = if cpus <= SHARED_CPUS_MAX { Rest::Yield } else { Rest::Spin };
-        Self { mode, spin, last_work: now, load: Load { window_start: now, ..Load::default() } }
+        let selfish = match cpus {
+            0 | 1 => Some(Duration::ZERO),
+            2..=SHARED_CPUS_MAX => Some(SELFISH),
+            _ => None,
+        };
+        Self { mode, selfish, last_work: now, load: Load { window_start: now, ..Load::default() } }
     }
 
     /// A round is over that began at `start`.
@@ -121,13 +128,18 @@ impl Idle {
     pub(crate) fn rest(&self, now: Tick, deadline: Option<Tick>, sleep: Option<Sleep>) -> Rest {
         let until_deadline = deadline.map_or(SLEEP_MAX, |at| at.since(now)).min(SLEEP_MAX);
         match sleep {
-            None => self.spin,
+            None => self.spin(now),
             Some(Sleep::Fine) => Rest::Sleep(until_deadline),
             Some(Sleep::Poll) if now.since(self.last_work) >= PATIENCE => {
                 Rest::Wait(SLOW_POLL.min(until_deadline))
             }
-            Some(Sleep::Poll) => self.spin,
+            Some(Sleep::Poll) => self.spin(now),
         }
+    }
+
+    fn spin(&self, now: Tick) -> Rest {
+        let is_over = self.selfish.is_some_and(|limit| now.since(self.last_work) >= limit);
+        if is_over { Rest::Yield } else { Rest::Spin }
     }
 }
 
@@ -162,10 +174,13 @@ mod tests {
         assert_eq!(rest(9000, 5000), Rest::Sleep(Duration::ZERO));
     }
 
-    /// Goal: processors that are shared are given away while nothing happens.
+    /// Goal: processors that are shared are given away while nothing happens; of two, not before a host could answer.
     #[test]
     fn small_machines_yield() {
-        assert_eq!(Idle::new(Mode::Latency, 1, Tick(0)).rest(Tick(0), None, None), Rest::Yield);
+        let rest = |cpus, now| Idle::new(Mode::Latency, cpus, Tick(0)).rest(Tick(now), None, None);
+        assert_eq!(rest(1, 0), Rest::Yield);
+        assert_eq!((rest(2, 19_999), rest(2, 20_000)), (Rest::Spin, Rest::Yield));
+        assert_eq!(rest(3, 1_000_000), Rest::Spin);
     }
 
     /// Goal: the busy figure counts rounds with work only.

@@ -2,13 +2,18 @@
 
 use crate::limits::MESSAGES_MAX;
 use core::fmt;
+use core::sync::atomic::{AtomicUsize, Ordering};
 use net::Waker;
+use std::sync::Arc;
 use std::sync::mpsc::{Receiver, SyncSender, TrySendError, sync_channel};
 
 /// The core's end.
 #[derive(Debug)]
 pub struct Mailbox<M> {
     receiver: Receiver<M>,
+    /// Messages sent so far: a look that costs nothing while there is none.
+    sent: Arc<AtomicUsize>,
+    seen: usize,
     /// Taken out to see whether there is one.
     next: Option<M>,
     waker: Waker,
@@ -17,6 +22,7 @@ pub struct Mailbox<M> {
 /// The end of other threads; clones reach the same core.
 pub struct Sender<M> {
     sender: SyncSender<M>,
+    sent: Arc<AtomicUsize>,
     waker: Waker,
 }
 
@@ -28,7 +34,7 @@ impl<M> fmt::Debug for Sender<M> {
 
 impl<M> Clone for Sender<M> {
     fn clone(&self) -> Self {
-        Self { sender: self.sender.clone(), waker: self.waker.clone() }
+        Self { sender: self.sender.clone(), sent: Arc::clone(&self.sent), waker: self.waker.clone() }
     }
 }
 
@@ -45,7 +51,9 @@ pub enum Refused<M> {
 #[must_use]
 pub fn mailbox<M: Send>(waker: Waker) -> (Sender<M>, Mailbox<M>) {
     let (sender, receiver) = sync_channel(MESSAGES_MAX);
-    (Sender { sender, waker: waker.clone() }, Mailbox { receiver, next: None, waker })
+    let sent = Arc::new(AtomicUsize::new(0));
+    let sender = Sender { sender, sent: Arc::clone(&sent), waker: waker.clone() };
+    (sender, Mailbox { receiver, sent, seen: 0, next: None, waker })
 }
 
 impl<M> Sender<M> {
@@ -56,6 +64,8 @@ impl<M> Sender<M> {
     pub fn send(&self, message: M) -> Result<(), Refused<M>> {
         match self.sender.try_send(message) {
             Ok(()) => {
+                // Release: whoever sees the number finds the message.
+                self.sent.fetch_add(1, Ordering::Release);
                 self.waker.wake();
                 Ok(())
             }
@@ -68,7 +78,12 @@ impl<M> Sender<M> {
 impl<M> Mailbox<M> {
     /// The next message.
     pub fn take(&mut self) -> Option<M> {
-        self.next.take().or_else(|| self.receiver.try_recv().ok())
+        let message = self.next.take().or_else(|| {
+            let is_new = self.sent.load(Ordering::Acquire) != self.seen;
+            if is_new { self.receiver.try_recv().ok() } else { None }
+        });
+        self.seen = self.seen.wrapping_add(usize::from(message.is_some()));
+        message
     }
 
     /// Whether a message waits.

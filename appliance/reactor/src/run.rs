@@ -26,12 +26,12 @@ pub trait App {
 
     /// Takes completions from the devices and acts on them; says how many.
     fn poll_devices(&mut self, round: &mut Round<'_>) -> usize;
-    /// Something happened on the sockets.
-    fn on_event(&mut self, round: &mut Round<'_>, event: Event);
+    /// Something happened on the sockets; says whether there was anything to do.
+    fn on_event(&mut self, round: &mut Round<'_>, event: Event) -> bool;
     /// Starts requests that wait and for which there is room now; says how many.
     fn start_requests(&mut self, round: &mut Round<'_>) -> usize;
-    /// Hands to devices and sockets what this round produced, once for each.
-    fn kick(&mut self, round: &mut Round<'_>);
+    /// Hands to devices and sockets what this round produced, once for each; says how much of it has ended already.
+    fn kick(&mut self, round: &mut Round<'_>) -> usize;
     /// One message.
     fn on_message(&mut self, round: &mut Round<'_>, message: Self::Message);
     /// When [`App::on_time`] shall be called.
@@ -51,18 +51,17 @@ pub fn run<A: App>(app: &mut A, net: &mut Net, mailbox: &mut Mailbox<A::Message>
     let epoch = Instant::now();
     let clock = || Tick(u64::try_from(epoch.elapsed().as_nanos()).unwrap_or(u64::MAX));
     let cpus = thread::available_parallelism().map_or(1, usize::from);
-    let mut idle = Idle::new(mode, cpus, clock());
+    let mut start = clock();
+    let mut idle = Idle::new(mode, cpus, start);
     while !app.is_finished() {
-        let start = clock();
         let mut round = Round { net, now: start, busy_permille: idle.busy_permille() };
         let mut work = app.poll_devices(&mut round);
         for _ in 0..EVENTS_PER_ROUND_MAX {
             let Some(event) = round.net.poll() else { break };
-            app.on_event(&mut round, event);
-            work += 1;
+            work += usize::from(app.on_event(&mut round, event));
         }
         work += app.start_requests(&mut round);
-        app.kick(&mut round);
+        work += app.kick(&mut round);
         round.net.flush();
         if let Some(message) = mailbox.take() {
             app.on_message(&mut round, message);
@@ -73,33 +72,56 @@ pub fn run<A: App>(app: &mut A, net: &mut Net, mailbox: &mut Mailbox<A::Message>
             // What it started is handed on in the next round; there must be one.
             work += 1;
         }
+        // The end of a round is the start of the next: the clock is read once.
         let end = clock();
         idle.on_round(work > 0, start, end);
-        if work == 0 {
-            rest(app, net, mailbox, &idle, end);
+        start = end;
+        if work == 0 && rest(app, net, mailbox, &idle, end) == Rested::AWhile {
+            start = clock();
         }
     }
 }
 
-fn rest<A: App>(app: &mut A, net: &mut Net, mailbox: &mut Mailbox<A::Message>, idle: &Idle, now: Tick) {
+/// Whether time has passed.
+#[derive(PartialEq, Eq)]
+enum Rested {
+    NoTime,
+    AWhile,
+}
+
+fn rest<A: App>(
+    app: &mut A,
+    net: &mut Net,
+    mailbox: &mut Mailbox<A::Message>,
+    idle: &Idle,
+    now: Tick,
+) -> Rested {
     if !idle.wants_sleep(now) {
         return pause(idle.rest(now, None, None));
     }
+    let mut rested = Rested::AWhile;
     // From here on senders wake us; so a message that the next line does not see ends the sleep.
     mailbox.waker().begin_sleep();
     if !mailbox.has_message() {
         match idle.rest(now, app.deadline(), Some(app.prepare_sleep())) {
             Rest::Wait(time) | Rest::Sleep(time) => net.wait(time),
-            rest @ (Rest::Spin | Rest::Yield) => pause(rest),
+            rest @ (Rest::Spin | Rest::Yield) => rested = pause(rest),
         }
         app.on_awake();
     }
     mailbox.waker().end_sleep();
+    rested
 }
 
-fn pause(rest: Rest) {
+fn pause(rest: Rest) -> Rested {
     match rest {
-        Rest::Yield => thread::yield_now(),
-        Rest::Spin | Rest::Wait(_) | Rest::Sleep(_) => core::hint::spin_loop(),
+        Rest::Yield => {
+            thread::yield_now();
+            Rested::AWhile
+        }
+        Rest::Spin | Rest::Wait(_) | Rest::Sleep(_) => {
+            core::hint::spin_loop();
+            Rested::NoTime
+        }
     }
 }

@@ -173,12 +173,15 @@ impl App for Adder {
         self.reads += count;
         count
     }
-    fn on_event(&mut self, _: &mut Round<'_>, _: Event) {}
+    fn on_event(&mut self, _: &mut Round<'_>, _: Event) -> bool {
+        true
+    }
     fn start_requests(&mut self, _: &mut Round<'_>) -> usize {
         0
     }
-    fn kick(&mut self, _: &mut Round<'_>) {
+    fn kick(&mut self, _: &mut Round<'_>) -> usize {
         self.device.kick();
+        0
     }
     fn on_message(&mut self, _: &mut Round<'_>, message: u64) {
         self.sum += message;

@@ -9,7 +9,7 @@
 //! Invariant: the chunks of a command come from the arena together or not at all; so commands that wait for memory
 //! hold none, and the one that waits longest always gets on.
 
-use crate::limits::{CHUNK_BYTES, CHUNKS_MAX, TRANSFER_BYTES_MAX};
+use crate::limits::{CHUNK_BYTES, CHUNKS_COMMON, CHUNKS_MAX, TRANSFER_BYTES_MAX};
 use core::ops::Range;
 use dma::{Arena, DmaBuf};
 
@@ -53,6 +53,11 @@ impl Chunks {
             self.buffers.push(Some(buffer));
         }
         true
+    }
+
+    /// Makes room for the buffers of common commands, so that these find it.
+    pub(crate) fn reserve(&mut self) {
+        self.buffers.reserve_exact(CHUNKS_COMMON);
     }
 
     /// How many chunks there are.

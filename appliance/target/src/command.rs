@@ -97,6 +97,8 @@ pub(crate) struct Command {
     pub(crate) position: Position,
     /// Bytes of data.
     pub(crate) len: usize,
+    /// Its data was asked for and has not arrived.
+    pub(crate) is_requested: bool,
     /// The first failure.
     pub(crate) failure: Option<Failure>,
     /// Data of a completion that waits for memory; zeroes at its end are left out.
@@ -114,6 +116,7 @@ impl Command {
         self.position = Position::default();
         self.sqe = None;
         self.len = 0;
+        self.is_requested = false;
         self.failure = None;
         self.page = Vec::new();
         self.idle_looks = 0;

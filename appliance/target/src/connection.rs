@@ -7,7 +7,7 @@
 //! A connection that is gone stays in its place until its commands have come back from the drives.
 
 use crate::command::{Command, State};
-use crate::limits::{COMMAND_HEADER_BYTES_MAX, COMMAND_PIECES_MAX, IDLE_MEMORY_LOOKS_MAX, STAGING_BYTES};
+use crate::limits::{COMMAND_HEADER_BYTES_MAX, COMMAND_PIECES_MAX, IDLE_MEMORY_LOOKS_MAX};
 use block::Tick;
 use core::ops::Range;
 use net::{Outgoing, SocketId};
@@ -28,22 +28,17 @@ pub(crate) enum Life {
 }
 
 /// What arrives.
-#[derive(Debug)]
+#[derive(Debug, Default)]
 pub(crate) struct Input {
-    /// `None` while the kernel writes into it.
-    staging: Option<Box<[u8]>>,
-    /// Bytes in the staging memory that nobody has looked at.
+    /// The core's staging memory while its bytes are used; what was left unread after that.
+    bytes: Box<[u8]>,
+    is_lent: bool,
+    /// Bytes that nobody has looked at.
     unread: Range<usize>,
-    /// A receive into the buffer of a command is in flight.
-    pub(crate) placed: Option<Placed>,
-}
-
-/// Where a receive in flight puts its bytes.
-#[derive(Clone, Debug)]
-pub(crate) struct Placed {
-    pub(crate) slot: Slot,
-    pub(crate) chunk: usize,
-    pub(crate) range: Range<usize>,
+    /// The socket is watched for more.
+    pub(crate) is_watched: bool,
+    /// Commands whose data the host was asked for and is sending: long payload comes next.
+    pub(crate) requested: usize,
 }
 
 /// What leaves.
@@ -96,7 +91,7 @@ impl Connection {
             commands,
             at_devices: 0,
             blocked: None,
-            input: Input::new(),
+            input: Input::default(),
             output: Output::default(),
         }
     }
@@ -104,6 +99,7 @@ impl Connection {
     /// After the queue got its size.
     pub(crate) fn grow(&mut self) {
         self.commands.resize_with(self.tcp.slot_count(), Command::default);
+        self.commands.iter_mut().for_each(|command| command.chunks.reserve());
         self.output.releases.reserve(self.tcp.slot_count());
     }
 
@@ -131,6 +127,13 @@ impl Connection {
             looks = looks.max(command.idle_looks);
         }
         looks > IDLE_MEMORY_LOOKS_MAX
+    }
+
+    /// The data that was asked for is here, or not wanted any more.
+    pub(crate) fn end_request(&mut self, slot: Slot) {
+        if core::mem::take(&mut self.command(slot).is_requested) {
+            self.input.requested -= 1;
+        }
     }
 
     pub(crate) fn command(&mut self, slot: Slot) -> &mut Command {
@@ -179,18 +182,9 @@ impl Connection {
 }
 
 impl Input {
-    fn new() -> Self {
-        Self { staging: Some(vec![0; STAGING_BYTES].into()), unread: 0..0, placed: None }
-    }
-
-    /// The kernel writes into memory of this connection.
-    pub(crate) fn is_receiving(&self) -> bool {
-        self.staging.is_none() || self.placed.is_some()
-    }
-
     /// Bytes that nobody has looked at.
     pub(crate) fn unread(&self) -> &[u8] {
-        self.staging.as_ref().map_or(&[], |staging| &staging[self.unread.clone()])
+        &self.bytes[self.unread.clone()]
     }
 
     /// The first `count` unread bytes were used.
@@ -199,17 +193,33 @@ impl Input {
         self.unread.start += count;
     }
 
-    /// Takes the staging memory for a receive; everything in it was used.
-    pub(crate) fn take_staging(&mut self) -> Box<[u8]> {
-        assert!(self.unread.is_empty(), "unread bytes are not overwritten");
-        self.unread = 0..0;
-        self.staging.take().expect("one receive at a time")
+    /// Lends the core's staging memory with `count` received bytes at its start.
+    pub(crate) fn lend(&mut self, staging: Box<[u8]>, count: usize) {
+        assert!(self.unread.is_empty(), "bytes that came first are used first");
+        self.bytes = staging;
+        self.is_lent = true;
+        self.unread = 0..count;
     }
 
-    /// The staging memory is back with `count` bytes at its start.
-    pub(crate) fn put_staging(&mut self, staging: Box<[u8]>, count: usize) {
-        assert!(count <= staging.len(), "no more bytes than memory");
-        self.staging = Some(staging);
-        self.unread = 0..count;
+    /// Gives the staging memory back. What was not used, because the connection waits for something, is kept in memory of
+    /// its own: that is the only way in which a connection keeps memory for received bytes.
+    pub(crate) fn take_back(&mut self) -> Box<[u8]> {
+        assert!(core::mem::take(&mut self.is_lent), "only what was lent is given back");
+        let rest: Box<[u8]> = self.unread().into();
+        self.unread = 0..rest.len();
+        core::mem::replace(&mut self.bytes, rest)
+    }
+
+    /// Nobody will look at what is there.
+    pub(crate) fn forget(&mut self) {
+        self.unread = 0..0;
+        self.tidy();
+    }
+
+    /// Lets go of memory whose bytes were used.
+    pub(crate) fn tidy(&mut self) {
+        if self.unread.is_empty() && !self.is_lent {
+            self.bytes = Box::default();
+        }
     }
 }

@@ -9,15 +9,23 @@ pub const CHUNK_BYTES: usize = 128 * 1024;
 /// Buffers of one command: MDTS is 1 MiB; one more where the first is cut short by the boundary.
 pub const CHUNKS_MAX: usize = 9;
 
+/// Buffers of one command that have a place from the start: 128 KiB, wherever it begins.
+pub const CHUNKS_COMMON: usize = 2;
+
 /// Longest data of one command.
 pub const TRANSFER_BYTES_MAX: usize = 1024 * 1024;
 
-/// Bytes received at once: a queue of small commands, or one command with 16 KiB of data and what follows.
-pub const STAGING_BYTES: usize = 32 * 1024;
+/// Bytes received at once: a queue of small commands, or several with 16 KiB of data. One for the core; half of it fits
+/// the first cache.
+pub const STAGING_BYTES: usize = 64 * 1024;
+
+/// Of those, while a host is sending data that it was asked for: the rest of the stream belongs into buffers, and what
+/// lands before them is copied.
+pub const BULK_STAGING_BYTES: usize = 4 * 1024;
 
 /// Payload that is still missing is received into its own buffer from this length on; below, the copy is cheaper than
-/// a system call of its own.
-pub const PLACED_BYTES_MIN: usize = 8 * 1024;
+/// a second piece of memory in the system call.
+pub const PLACED_BYTES_MIN: usize = 1024;
 
 /// Pieces of one send that one command may need: its buffers, cut once more at PDU boundaries, with a header and a
 /// digest for each PDU, and its response.
@@ -25,6 +33,10 @@ pub const COMMAND_PIECES_MAX: usize = 32;
 
 /// Bytes of headers and digests that one command may need in a send: five PDUs with the widest alignment.
 pub const COMMAND_HEADER_BYTES_MAX: usize = 1024;
+
+/// Commands that wait for memory without a list that has to grow: a few hundred hosts with a queue of 32 each. (It grows to
+/// what all queues hold, and stays.)
+pub const WAITING_ROOM: usize = 8192;
 
 /// Waiting commands that are looked at in one round.
 pub const STARTS_PER_ROUND_MAX: usize = 64;
@@ -42,6 +54,7 @@ pub const ZERO_OPS_PER_STEP_MAX: usize = 32;
 /// How often timers are looked at: every deadline of the protocol is seconds long.
 pub const TIMER_PERIOD: Duration = Duration::from_millis(100);
 
+const _: () = assert!(BULK_STAGING_BYTES <= STAGING_BYTES);
 const _: () = assert!((CHUNKS_MAX - 1) * CHUNK_BYTES >= TRANSFER_BYTES_MAX);
 const _: () = assert!(CHUNK_BYTES <= dma::limits::BUFFER_BYTES_MAX);
 const _: () = assert!(COMMAND_PIECES_MAX * 2 <= net::limits::PIECES_MAX);

@@ -100,8 +100,10 @@ impl Target {
             Transfer::OnRequest => {
                 let command = connection.command(slot);
                 command.state = State::AwaitData(purpose);
+                command.is_requested = true;
                 let len = u32::try_from(command.len).expect("a transfer is at most 1 MiB");
                 connection.tcp.request_data(slot, len);
+                connection.input.requested += 1;
                 self.list(place, connection);
             }
             Transfer::ToHost => match purpose {

@@ -95,6 +95,7 @@ impl Target {
         result: Result<(), Status>,
         now: Tick,
     ) {
+        connection.end_request(slot);
         let command = connection.command(slot);
         let State::AwaitData(purpose) = command.state else {
             unreachable!("data arrives for commands that wait for it")
@@ -172,6 +173,7 @@ impl Target {
 
     /// Answers a command; buffers that do not go to the host are free from here on.
     pub(crate) fn answer(&mut self, place: usize, connection: &mut Connection, slot: Slot, reply: Reply) {
+        connection.end_request(slot);
         let command = connection.command(slot);
         command.aside.clear();
         if reply.data_len == 0 {

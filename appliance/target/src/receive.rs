@@ -1,18 +1,21 @@
 //! From the socket to the protocol: where received bytes go.
 //!
 //! ```text
-//!  staging ─ header ──▶ on_header
-//!     │   └─ payload ─▶ copied into the command's buffer ─▶ on_payload
-//!  socket ── long payload ─ placed into the command's buffer ─▶ on_payload
+//!           ┌─ payload that is awaited ─ received into the command's buffer ─▶ on_payload
+//!  socket ──┤
+//!           └─ what is behind it ─▶ staging ─ header ──▶ on_header
+//!                                      └─ payload ─▶ copied into the command's buffer ─▶ on_payload
 //! ```
+//! One system call fills both. The staging memory is one for the core, lent to the connection that has news: it stays in
+//! the nearest cache, and connections that are silent have none.
 
 use crate::Target;
-use crate::connection::{Connection, Life, Placed};
-use crate::limits::{PLACED_BYTES_MIN, STAGING_BYTES};
+use crate::chunks::Part;
+use crate::connection::{Connection, Life};
+use crate::limits::{BULK_STAGING_BYTES, PLACED_BYTES_MIN};
 use block::Tick;
-use net::{Landing, Net};
+use net::{Net, Received};
 use nvme_tcp::{ConnectionError, Slot, Want};
-use std::io;
 
 /// How the loop over received bytes goes on.
 enum Next {
@@ -21,80 +24,94 @@ enum Next {
 }
 
 impl Target {
-    /// Uses what has arrived, and asks for more. What arrives after the subsystems have forgotten the host stays where it
-    /// is: there is nobody to say what its data is for, so no buffer for it either.
+    /// Uses what has arrived, and says whether more is wanted. What arrives after the subsystems have forgotten the host
+    /// stays where it is: there is nobody to say what its data is for, so no buffer for it either.
     pub(crate) fn pump(&mut self, place: usize, connection: &mut Connection, net: &mut Net, now: Tick) {
         while connection.life == Life::Open && connection.id.is_some() && connection.blocked.is_none() {
-            if connection.input.is_receiving() || self.is_stopping {
+            if connection.input.unread().is_empty() || self.is_stopping {
                 break;
             }
-            let want = connection.tcp.want();
-            let next = if want == Want::Nothing {
-                Ok(Next::Stop)
-            } else if connection.input.unread().is_empty() {
-                begin_receive(connection, want, net);
-                Ok(Next::Stop)
-            } else {
-                use_bytes(connection, want, now)
-            };
-            match next {
+            match use_bytes(connection, now) {
                 Ok(Next::Stop) => break,
                 Ok(Next::Again) => self.on_protocol_events(place, connection, now),
                 Err(error) => self.on_protocol_error(connection, error, net),
             }
         }
-        if connection.life == Life::Terminating && !connection.input.is_receiving() {
-            // Nothing is understood any more, but the end of the stream is to be noticed.
-            let unread = connection.input.unread().len();
-            connection.input.consume(unread);
-            let staging = connection.input.take_staging();
-            net.recv(connection.socket, Landing::Staging(staging), 0..STAGING_BYTES, false);
-        }
+        self.watch(connection, net);
         self.list(place, connection);
     }
 
-    /// A receive has ended.
-    pub(crate) fn on_received(
+    /// Says whether more bytes have a place to go.
+    fn watch(&self, connection: &mut Connection, net: &mut Net) {
+        let is_wanted = match connection.life {
+            Life::Open => {
+                connection.id.is_some()
+                    && connection.blocked.is_none()
+                    && !self.is_stopping
+                    && connection.input.unread().is_empty()
+                    && connection.tcp.want() != Want::Nothing
+            }
+            // Nothing is understood any more, but the end of the stream is to be noticed.
+            Life::Terminating => {
+                connection.input.forget();
+                true
+            }
+            Life::Closing | Life::Gone => false,
+        };
+        connection.input.tidy();
+        if connection.input.is_watched != is_wanted {
+            connection.input.is_watched = is_wanted;
+            net.watch(connection.socket, is_wanted);
+        }
+    }
+
+    /// There may be something to receive; says whether there was.
+    pub(crate) fn on_readable(
         &mut self,
         place: usize,
         connection: &mut Connection,
-        landing: Landing,
-        result: io::Result<usize>,
         net: &mut Net,
         now: Tick,
-    ) {
-        let count = result.unwrap_or(0);
-        match landing {
-            Landing::Staging(staging) => connection.input.put_staging(staging, count),
-            Landing::Payload(buffer) => {
-                let placed = connection.input.placed.take().expect("a placed receive was in flight");
-                let command = &mut connection.commands[placed.slot.index()];
-                command.chunks.put(placed.chunk, buffer);
-                if count > 0 && connection.life == Life::Open {
-                    self.on_placed(place, connection, &placed, count, net, now);
-                }
+    ) -> bool {
+        if self.is_stopping || !connection.input.is_watched {
+            self.watch(connection, net);
+            return false;
+        }
+        let mut staging = core::mem::take(&mut self.staging);
+        let awaited = awaited_payload(connection);
+        let (received, placed) = receive(connection, awaited.as_ref(), &mut staging, net);
+        match received {
+            Received::Nothing => self.staging = staging,
+            Received::End => {
+                self.staging = staging;
+                self.close(connection, net);
             }
+            Received::Bytes(count) if connection.life == Life::Open => {
+                connection.input.lend(staging, count - placed);
+                if let Some((slot, part)) = awaited {
+                    let part = Part { range: part.range.start..part.range.start + placed, ..part };
+                    self.on_placed(place, connection, (slot, &part), net, now);
+                }
+                self.pump(place, connection, net, now);
+                self.staging = connection.input.take_back();
+                // What is unread then waits for something else than the socket.
+                self.watch(connection, net);
+            }
+            Received::Bytes(_) => self.staging = staging,
         }
-        if count == 0 {
-            self.close(connection, net);
-            return;
-        }
-        self.pump(place, connection, net, now);
+        received != Received::Nothing
     }
 
     fn on_placed(
         &mut self,
         place: usize,
         connection: &mut Connection,
-        placed: &Placed,
-        count: usize,
+        (slot, part): (Slot, &Part),
         net: &mut Net,
         now: Tick,
     ) {
-        let start = placed.range.start;
-        let part = crate::chunks::Part { index: placed.chunk, range: start..start + count };
-        let bytes = connection.commands[placed.slot.index()].chunks.bytes(&part);
-        let bytes = bytes.expect("the buffer was just put back");
+        let bytes = connection.commands[slot.index()].chunks.bytes(part);
+        let bytes = bytes.expect("a command that awaits data has its buffers");
         match connection.tcp.on_payload(bytes, now) {
             Ok(()) => self.on_protocol_events(place, connection, now),
             Err(error) => self.on_protocol_error(connection, error, net),
@@ -115,27 +132,36 @@ impl Target {
     }
 }
 
-/// Starts to receive what is wanted: long payload to its place, everything else into the staging memory.
-fn begin_receive(connection: &mut Connection, want: Want, net: &mut Net) {
-    if let Want::Payload { slot, offset, len } = want
-        && len as usize >= PLACED_BYTES_MIN
-    {
-        let chunks = &mut connection.commands[slot.index()].chunks;
-        let part = chunks.part(offset as usize, len as usize);
-        if let Some(buffer) = chunks.take(part.index) {
-            let placed = Placed { slot, chunk: part.index, range: part.range.clone() };
-            connection.input.placed = Some(placed);
-            net.recv(connection.socket, Landing::Payload(buffer), part.range, true);
-            return;
-        }
+/// The place of payload that comes next, if it is worth being received there.
+fn awaited_payload(connection: &Connection) -> Option<(Slot, Part)> {
+    let Want::Payload { slot, offset, len } = connection.tcp.want() else { return None };
+    let chunks = &connection.commands[slot.index()].chunks;
+    let is_long = connection.life == Life::Open && len as usize >= PLACED_BYTES_MIN;
+    is_long.then(|| (slot, chunks.part(offset as usize, len as usize)))
+}
+
+/// Receives; says how many bytes went to the awaited payload.
+fn receive(
+    connection: &mut Connection,
+    awaited: Option<&(Slot, Part)>,
+    staging: &mut [u8],
+    net: &mut Net,
+) -> (Received, usize) {
+    // While long data is on its way, whatever lands in the staging memory has to be copied from there: only a little does.
+    let len = if connection.input.requested > 0 { BULK_STAGING_BYTES } else { staging.len() };
+    let staging = &mut staging[..len];
+    let Some((slot, part)) = awaited else { return (net.receive(connection.socket, &mut [], staging), 0) };
+    let bytes = connection.commands[slot.index()].chunks.bytes_mut(part);
+    let bytes = bytes.expect("a command that awaits data has its buffers");
+    match net.receive(connection.socket, bytes, staging) {
+        Received::Bytes(count) => (Received::Bytes(count), count.min(bytes.len())),
+        nothing @ (Received::Nothing | Received::End) => (nothing, 0),
     }
-    let staging = connection.input.take_staging();
-    net.recv(connection.socket, Landing::Staging(staging), 0..STAGING_BYTES, false);
 }
 
 /// Uses bytes of the staging memory for one step of the protocol.
-fn use_bytes(connection: &mut Connection, want: Want, now: Tick) -> Result<Next, ConnectionError> {
-    let used = match want {
+fn use_bytes(connection: &mut Connection, now: Tick) -> Result<Next, ConnectionError> {
+    let used = match connection.tcp.want() {
         Want::Header { .. } => connection.tcp.on_header(connection.input.unread(), now)?,
         Want::Payload { slot, offset, len } => {
             let count = copy_payload(connection, slot, offset as usize, len as usize);

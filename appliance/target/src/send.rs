@@ -3,7 +3,7 @@
 use crate::Target;
 use crate::connection::{Connection, Life};
 use block::Tick;
-use net::{Net, Outgoing};
+use net::Net;
 use std::io;
 
 impl Target {
@@ -15,32 +15,34 @@ impl Target {
         }
     }
 
-    /// Starts the sends of this round.
-    pub(crate) fn send_all(&mut self, net: &mut Net) {
+    /// Sends what this round produced.
+    pub(crate) fn send_all(&mut self, net: &mut Net, now: Tick) {
         while let Some(place) = self.listed.pop() {
             let Some(mut connection) = self.take(place) else { continue };
             connection.output.is_listed = false;
-            self.send(&mut connection, net);
+            self.send(place, &mut connection, net, now);
             self.put(place, connection);
         }
     }
 
-    fn send(&mut self, connection: &mut Connection, net: &mut Net) {
+    fn send(&mut self, place: usize, connection: &mut Connection, net: &mut Net, now: Tick) {
         let may_send = matches!(connection.life, Life::Open | Life::Terminating);
         if !may_send || connection.output.is_sending {
             return;
         }
-        let mut outgoing = self.spare_sends.pop().unwrap_or_else(|| Box::new(Outgoing::new()));
+        let mut outgoing = net.outgoing();
         connection.fill(&mut outgoing);
         if outgoing.is_empty() {
-            self.spare_sends.push(outgoing);
+            net.recycle(outgoing);
             if connection.is_ending {
                 self.close(connection, net);
             }
             return;
         }
-        connection.output.is_sending = true;
-        net.send(connection.socket, outgoing);
+        match net.send(connection.socket, outgoing) {
+            None => connection.output.is_sending = true,
+            Some(result) => self.on_sent(place, connection, &result, net, now),
+        }
     }
 
     /// A send has ended: what it carried is free again.
@@ -48,13 +50,10 @@ impl Target {
         &mut self,
         place: usize,
         connection: &mut Connection,
-        mut outgoing: Box<Outgoing>,
         result: &io::Result<()>,
         net: &mut Net,
         now: Tick,
     ) {
-        outgoing.clear();
-        self.spare_sends.push(outgoing);
         connection.output.is_sending = false;
         connection.output.idle_looks = 0;
         while let Some(slot) = connection.output.releases.pop() {
@@ -68,8 +67,7 @@ impl Target {
         if connection.life == Life::Terminating {
             net.finish_sending(connection.socket);
         }
-        self.list(place, connection);
-        // The protocol may have waited for a free slot.
+        // Lists it again: there may be more to send, and the protocol may have waited for a free slot.
         self.pump(place, connection, net, now);
     }
 }

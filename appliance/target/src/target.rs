@@ -6,11 +6,13 @@ use crate::connection::{Connection, Life};
 use crate::devices::Devices;
 use crate::exports::Export;
 use crate::io::JOB_TAG;
-use crate::limits::{ARENA_BYTES_MIN, ENDING_LOOKS_MAX, TIMER_PERIOD};
+use crate::limits::{
+    ARENA_BYTES_MIN, CHUNKS_MAX, ENDING_LOOKS_MAX, STAGING_BYTES, TIMER_PERIOD, WAITING_ROOM,
+};
 use block::{Completion, Op, Tag, Tick};
 use dma::{Arena, DmaBuf};
 use net::limits::SOCKETS_MAX;
-use net::{Event, Net, Outgoing, SocketId};
+use net::{Event, Net, SocketId};
 use nvme_subsystem::{ConnectionId, Endpoints, Target as Subsystems, TargetConfig};
 use nvme_tcp::Slot;
 use pool::DriveId;
@@ -43,9 +45,8 @@ pub struct Target {
     by_socket: Vec<Option<usize>>,
     /// Connections that may have something to send.
     pub(crate) listed: Vec<usize>,
-    /// Boxed as the network takes them, so that reuse moves a pointer.
-    #[expect(clippy::vec_box, reason = "the boxes are what is reused")]
-    pub(crate) spare_sends: Vec<Box<Outgoing>>,
+    /// Where received bytes land; empty while it is lent to a connection.
+    pub(crate) staging: Box<[u8]>,
     /// Kept between commands, so that starting one allocates nothing.
     pub(crate) batch: Vec<(DriveId, Tag, Op<DmaBuf>)>,
     /// Connections whose next bytes have no place.
@@ -85,10 +86,10 @@ impl Target {
             free_places: (0..places).rev().collect(),
             by_socket: vec![None; SOCKETS_MAX],
             listed: Vec::with_capacity(places),
-            spare_sends: Vec::new(),
-            batch: Vec::new(),
-            blocked: VecDeque::new(),
-            waiting: VecDeque::new(),
+            staging: vec![0; STAGING_BYTES].into(),
+            batch: Vec::with_capacity(CHUNKS_MAX),
+            blocked: VecDeque::with_capacity(places),
+            waiting: VecDeque::with_capacity(WAITING_ROOM),
             job_completions: VecDeque::new(),
             next_timer: Tick(0),
             is_stopping: false,
@@ -148,11 +149,14 @@ impl Target {
         self.serve_waiting(net, now)
     }
 
-    /// Hands this round's operations to the drives and its answers to the sockets.
-    pub fn kick(&mut self, net: &mut Net) {
+    /// Hands this round's operations to the drives and its answers to the sockets; says how many operations have ended
+    /// meanwhile. Their answers leave in this round, too: a drive that is as fast as memory costs its host no round.
+    pub fn kick(&mut self, net: &mut Net, now: Tick) -> usize {
         self.do_actions();
         self.devices.kick();
-        self.send_all(net);
+        let count = self.poll_devices();
+        self.send_all(net, now);
+        count
     }
 
     /// When [`Target::on_time`] is to be called; `None` while nobody is connected.
@@ -183,20 +187,22 @@ impl Target {
         self.subsystems.on_tick(now);
     }
 
-    /// Something happened on the sockets.
-    pub fn on_event(&mut self, net: &mut Net, event: Event, now: Tick) {
+    /// Something happened on the sockets; says whether there was anything to do.
+    pub fn on_event(&mut self, net: &mut Net, event: Event, now: Tick) -> bool {
         match event {
+            Event::Readable { socket } => {
+                let mut is_work = false;
+                self.with(socket, |target, place, connection| {
+                    is_work = target.on_readable(place, connection, net, now);
+                });
+                return is_work;
+            }
             Event::Accepted { socket, peer, local, listener: _ } => {
                 self.on_accepted(net, socket, Endpoints { local, peer }, now);
             }
-            Event::Received { socket, landing, result } => {
+            Event::Sent { socket, result } => {
                 self.with(socket, |target, place, connection| {
-                    target.on_received(place, connection, landing, result, net, now);
-                });
-            }
-            Event::Sent { socket, outgoing, result } => {
-                self.with(socket, |target, place, connection| {
-                    target.on_sent(place, connection, outgoing, &result, net, now);
+                    target.on_sent(place, connection, &result, net, now);
                 });
             }
             Event::Closed { socket } => {
@@ -205,6 +211,7 @@ impl Target {
             }
             Event::Woken => {}
         }
+        true
     }
 
     fn on_accepted(&mut self, net: &mut Net, socket: SocketId, endpoints: Endpoints, now: Tick) {
@@ -258,6 +265,7 @@ impl Target {
     fn on_closed(&mut self, place: usize, connection: &mut Connection) {
         self.forget_host(connection);
         connection.life = Life::Gone;
+        connection.input.forget();
         for command in &mut connection.commands {
             if !matches!(command.state, crate::command::State::AtDevices(..)) {
                 command.reset();

@@ -141,11 +141,10 @@ impl Bench {
     fn turn(&mut self) {
         let mut work = self.target.poll_devices();
         while let Some(event) = self.net.poll() {
-            self.target.on_event(&mut self.net, event, self.now);
-            work += 1;
+            work += usize::from(self.target.on_event(&mut self.net, event, self.now));
         }
         work += self.target.start_requests(&mut self.net, self.now);
-        self.target.kick(&mut self.net);
+        work += self.target.kick(&mut self.net, self.now);
         self.net.flush();
         if work == 0 {
             self.net.wait(Duration::from_millis(1));

@@ -1,0 +1,144 @@
+//! Nothing is allocated on the path of reads and writes: counted by the allocator of this process, on the core's thread.
+//!
+//! UNSAFETY: an allocator is an unsafe trait; this one counts and passes everything on.
+#![expect(unsafe_code, reason = "an allocator that counts")]
+
+#[path = "../../target/src/tests/host.rs"]
+mod host;
+
+use control::{CreatePool, CreateVolume, Reply, Request};
+use core::cell::Cell;
+use core::sync::atomic::{AtomicU64, Ordering};
+use engine::{DriveSpec, Engine, EngineConfig, Mode, start};
+use host::{Host, expect, transfer};
+use nvme_spec::NvmOpcode;
+use nvme_tcp::Digests;
+use nvme_tcp::host::Data;
+use std::alloc::{GlobalAlloc, Layout, System};
+use std::sync::mpsc::channel;
+use uuid::Uuid;
+
+struct Counting;
+
+thread_local! {
+    /// This thread is the core.
+    static IS_CORE: Cell<bool> = const { Cell::new(false) };
+}
+
+/// Allocations of the core.
+static COUNT: AtomicU64 = AtomicU64::new(0);
+
+fn count() {
+    // A thread that is ending has no such variable any more; it is not the core at work.
+    if IS_CORE.try_with(Cell::get).unwrap_or(false) {
+        COUNT.fetch_add(1, Ordering::Relaxed);
+    }
+}
+
+// SAFETY: every call goes to the system's allocator with its arguments unchanged; counting allocates nothing.
+unsafe impl GlobalAlloc for Counting {
+    unsafe fn alloc(&self, layout: Layout) -> *mut u8 {
+        count();
+        // SAFETY: as the caller promises.
+        unsafe { System.alloc(layout) }
+    }
+    unsafe fn realloc(&self, memory: *mut u8, layout: Layout, size: usize) -> *mut u8 {
+        count();
+        // SAFETY: as the caller promises.
+        unsafe { System.realloc(memory, layout, size) }
+    }
+    unsafe fn dealloc(&self, memory: *mut u8, layout: Layout) {
+        // SAFETY: as the caller promises.
+        unsafe { System.dealloc(memory, layout) }
+    }
+}
+
+#[global_allocator]
+static ALLOCATOR: Counting = Counting;
+
+const POOL: Uuid = Uuid::from_u128(1);
+
+/// An engine over a memory drive with a volume; its core's thread is marked.
+fn engine(mode: Mode) -> (Engine, String) {
+    let any = || "127.0.0.1:0".parse().expect("an address");
+    let config = EngineConfig {
+        drives: vec!["ram:96MiB,serial=R0".parse::<DriveSpec>().expect("a drive")],
+        listen: vec![any()],
+        discovery: vec![any()],
+        arena_bytes: 32 << 20,
+        mode,
+        // Called on the core's thread: when the pool is created, at the latest.
+        events: Some(Box::new(|_| IS_CORE.set(true))),
+        ..EngineConfig::default()
+    };
+    let engine = start(config).expect("an engine");
+    let call = |request| {
+        let (answer, answered) = channel();
+        engine.call(request, move |result| answer.send(result).expect("somebody waits"));
+        answered.recv().expect("each request is answered").expect("it works")
+    };
+    let request = CreatePool {
+        uuid: POOL,
+        name: "tank".into(),
+        drive_serials: vec!["R0".into()],
+        overwrite_foreign_data: false,
+    };
+    let Reply::Pools(pools) = call(Request::CreatePool(request)) else { panic!("a pool") };
+    let nqn = pools.first().expect("the pool").subsystem_nqn.clone();
+    let request =
+        CreateVolume { uuid: Uuid::from_u128(2), pool: POOL, name: "vol".into(), size_bytes: 32 << 20 };
+    call(Request::CreateVolume(request));
+    (engine, nqn)
+}
+
+/// Reads and writes of one length, so many in flight together, each over the whole depth several times.
+fn work(host: &mut Host, opcode: NvmOpcode, len: usize, depth: u64) {
+    let data = || if opcode == NvmOpcode::WRITE { vec![0x5a; len] } else { Vec::new() };
+    let bytes = u32::try_from(len).expect("short");
+    let kind = if opcode == NvmOpcode::WRITE { Data::Write(bytes) } else { Data::Read(bytes) };
+    for _ in 0..4 {
+        let begin = |number| {
+            let lba = number * (len as u64 / 4096);
+            host.io.submit(transfer(opcode, 1, lba, len), kind, data())
+        };
+        let slots: Vec<_> = (0..depth).map(begin).collect();
+        for slot in slots {
+            expect(host.io.finish(slot).expect("answered")).expect("success");
+        }
+    }
+}
+
+fn all_work(host: &mut Host) {
+    for len in [4096, 16 << 10, 128 << 10] {
+        for opcode in [NvmOpcode::READ, NvmOpcode::WRITE] {
+            for depth in [1, 8, 32] {
+                work(host, opcode, len, depth);
+            }
+        }
+    }
+}
+
+/// Goal: a core that has served a load once serves it again without a single allocation: reads and writes of 4, 16 and
+/// 128 KiB, one to 32 in flight, with and without digests; while it polls and while it sleeps. Method: the process's
+/// allocator counts what the core's thread asks for.
+#[test]
+fn reads_and_writes_allocate_nothing() {
+    for (mode, is_digested) in [(Mode::Latency, false), (Mode::Eco, true)] {
+        let (engine, nqn) = engine(mode);
+        let portal = engine.portals()[0];
+        let digests = Digests { header: is_digested, data: is_digested };
+        let mut host = Host::connect(portal, &nqn, digests).expect("connected");
+        assert!(COUNT.load(Ordering::Relaxed) > 0, "the counter counts");
+        all_work(&mut host);
+        let before = COUNT.load(Ordering::Relaxed);
+        for _ in 0..3 {
+            all_work(&mut host);
+        }
+        assert_eq!(
+            COUNT.load(Ordering::Relaxed) - before,
+            0,
+            "allocations, {mode} with digests: {is_digested}"
+        );
+        engine.stop();
+    }
+}

@@ -1,7 +1,7 @@
 #!/bin/sh
 # Debian packages, without touching the machine's own package lists.
 #
-#   debian.sh kernel                      newest packaged kernel 6.12: "package version sha256"
+#   debian.sh kernel [SERIES]             newest packaged kernel of a series, 6.12 by default: "package version sha256"
 #   debian.sh download DIR PACKAGE[=VER]  one package file into DIR (hash checked by apt); prints its path
 #   debian.sh closure DIR PACKAGE...      packages with everything they depend on, as for an empty machine
 #   debian.sh install PACKAGE...          install on this machine (needs root)
@@ -9,7 +9,8 @@
 #
 # The mirror and the suite come from the machine's own sources. Debian 12 has neither kernel 6.12 nor QEMU 10 in its base
 # suite, so its backports suite of the same mirror is put beside it, in a private list directory: the machine's
-# sources and lists stay as they are, and no administrator finds a suite that nobody asked for.
+# sources and lists stay as they are, and no administrator finds a suite that nobody asked for. Debian 13 has no kernel 6.1,
+# which the lab uses as an older host, so Debian 12's suite is put beside it there.
 set -eu
 
 say() { echo "debian.sh: $*" >&2; }
@@ -41,7 +42,7 @@ private() {
         -o Acquire::Languages=none -o APT::Install-Recommends=false "$@"
 }
 
-# Writes the private sources: the machine's entries of its own suite, and the target suite on the same mirror.
+# Writes the private sources: the machine's entries of its own suite, and the target suite and Debian 12 on the same mirror.
 sources() {
     key=/usr/share/keyrings/debian-archive-keyring.gpg
     option=
@@ -50,7 +51,11 @@ sources() {
         sort -u | awk -v suite="$suite" -v target="$target" -v option="$option" '
             $2 == suite || index($2, suite "-") == 1 { print "deb " option $1 " " $2 " " $3; seen[$2] = 1 }
             $2 == suite && $3 == "main" { mirror = $1 }
-            END { if (mirror != "" && !(target in seen)) print "deb " option mirror " " target " main" }'
+            END {
+                if (mirror == "") exit
+                if (!(target in seen)) print "deb " option mirror " " target " main"
+                if (suite != "bookworm") print "deb " option mirror " bookworm main"
+            }'
 }
 
 # Refreshes the private lists when they are older than a day or the sources changed.
@@ -73,10 +78,11 @@ refresh() {
 }
 
 kernel() {
-    line=$(private apt-cache show linux-image-amd64 | awk '
+    series=${1:-6.12}
+    line=$(private apt-cache show linux-image-amd64 | awk -v series="$series." '
         /^Version: / { version = $2 }
-        /^Depends: / && version ~ /^6\.12\./ { print version, $2 }' | sort -V | tail -1)
-    [ -n "$line" ] || fail "suite $target offers no kernel 6.12 (package linux-image-amd64)"
+        /^Depends: / && index(version, series) == 1 { print version, $2 }' | sort -V | tail -1)
+    [ -n "$line" ] || fail "the suites $suite and $target offer no kernel $series (package linux-image-amd64)"
     version=${line% *}
     package=${line#* }
     sum=$(private apt-cache show "$package=$version" | awk '/^SHA256: / { print $2; exit }')

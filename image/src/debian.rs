@@ -22,9 +22,9 @@ pub fn workspace() -> PathBuf {
     crate_dir.parent().unwrap_or(crate_dir).to_path_buf()
 }
 
-/// The newest packaged kernel that fits.
-pub fn kernel() -> Result<Locked> {
-    let line = script(&["kernel"])?;
+/// The newest packaged kernel of a series, such as "6.12".
+pub fn kernel(series: &str) -> Result<Locked> {
+    let line = script(&["kernel", series])?;
     let words: Vec<&str> = line.split_whitespace().collect();
     let [package, version, sha256] = words.as_slice() else {
         anyhow::bail!("scripts/debian.sh answered {line:?} when asked for the kernel")

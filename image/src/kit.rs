@@ -105,7 +105,8 @@ pub fn unpack_kernel(fetched: &Fetched) -> Result<Kernel> {
     let mut vmlinuz = None;
     let mut library = Library::default();
     let wanted = |path: &str| {
-        path.starts_with("boot/vmlinuz-") || path.ends_with(".ko.xz") || path.ends_with("/modules.builtin")
+        let is_module = path.ends_with(".ko.xz") || path.ends_with(".ko");
+        path.starts_with("boot/vmlinuz-") || is_module || path.ends_with("/modules.builtin")
     };
     deb::read(&fetched.path, wanted, |entry| {
         let Kind::File(content) = entry.kind else { return Ok(()) };
@@ -125,7 +126,7 @@ pub fn unpack_kernel(fetched: &Fetched) -> Result<Kernel> {
         vmlinuz: vmlinuz.with_context(missing)?,
         modules: library,
     };
-    ensure!(!kernel.modules.is_empty(), "the package {} holds no .ko.xz modules", fetched.path.display());
+    ensure!(!kernel.modules.is_empty(), "the package {} holds no modules", fetched.path.display());
     step.done(format!("{} with {} modules to choose from", kernel.release, kernel.modules.len()));
     Ok(kernel)
 }

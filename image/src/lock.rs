@@ -11,6 +11,9 @@ use crate::{debian, hash};
 use anyhow::{Context, Result, bail, ensure};
 use std::path::{Path, PathBuf};
 
+/// The kernels of the image.
+pub const SERIES: &str = "6.12";
+
 /// One locked package.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Locked {
@@ -79,7 +82,7 @@ pub fn fetch_kernel(lock: &Path, cache: &Path, strict: bool) -> Result<Fetched> 
 /// The mirror no longer has the locked version: takes the one it offers.
 fn fetch_offered(cache: &Path, locked: &Locked, reason: &anyhow::Error) -> Result<Fetched> {
     let offered =
-        debian::kernel().with_context(|| format!("the locked kernel cannot be fetched: {reason:#}"))?;
+        debian::kernel(SERIES).with_context(|| format!("the locked kernel cannot be fetched: {reason:#}"))?;
     if offered.package == locked.package && offered.version == locked.version {
         bail!("{} {} is offered but cannot be fetched: {reason:#}", locked.package, locked.version);
     }
@@ -88,12 +91,22 @@ fn fetch_offered(cache: &Path, locked: &Locked, reason: &anyhow::Error) -> Resul
          `cargo run -p image -- lock` makes it so.",
         offered.package, offered.version, locked.version
     );
-    let cached = cache.join(format!("{}.deb", offered.sha256));
+    fetch(cache, offered)
+}
+
+/// The newest kernel of a series, for machines of the lab: nothing that ships is made of it, so no lock names it.
+pub fn fetch_newest_kernel(cache: &Path, series: &str) -> Result<Fetched> {
+    fetch(cache, debian::kernel(series)?)
+}
+
+/// A package that no lock names: the hash is the one that the mirror's signed list gives.
+fn fetch(cache: &Path, package: Locked) -> Result<Fetched> {
+    let cached = cache.join(format!("{}.deb", package.sha256));
     if !cached.exists() {
-        keep(&debian::download(&cache.join("packages"), &offered.package, &offered.version)?, &cached)?;
+        keep(&debian::download(&cache.join("packages"), &package.package, &package.version)?, &cached)?;
     }
-    verify(&cached, &offered)?;
-    Ok(Fetched { package: offered, path: cached, is_locked: false })
+    verify(&cached, &package)?;
+    Ok(Fetched { package, path: cached, is_locked: false })
 }
 
 /// Checks a file against the lock.

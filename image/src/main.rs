@@ -83,7 +83,7 @@ fn run() -> Result<()> {
             }
         }
         Command::Lock => {
-            let offered = debian::kernel()?;
+            let offered = debian::kernel(lock::SERIES)?;
             std::fs::write(&lock_path, lock::format(std::slice::from_ref(&offered)))
                 .with_context(|| format!("cannot write {}", lock_path.display()))?;
             println!("{}: {} {}", lock_path.display(), offered.package, offered.version);

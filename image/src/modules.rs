@@ -21,7 +21,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::fmt::Write;
 use std::io::Read;
 
-/// All modules of a kernel package, still compressed.
+/// All modules of a kernel package, as they are there.
 #[derive(Default)]
 pub struct Library {
     files: BTreeMap<String, Vec<u8>>,
@@ -37,7 +37,7 @@ pub struct Module {
     pub aliases: Vec<String>,
     /// Modules that must be loaded before it.
     pub depends: Vec<String>,
-    /// As in the package, compressed.
+    /// As in the package, compressed where the package has them so.
     pub packed: Vec<u8>,
     /// Decompressed.
     pub plain: Vec<u8>,
@@ -47,9 +47,9 @@ pub struct Module {
 const BEHIND_ALIAS: &[(&str, &str)] = &[("crc32c", "crc32c_generic"), ("crc16", "crc16")];
 
 impl Library {
-    /// Adds a file `name.ko.xz`; other names are ignored.
+    /// Adds a file `name.ko.xz`, or `name.ko` as older kernels have them; other names are ignored.
     pub fn add(&mut self, file_name: &str, packed: Vec<u8>) {
-        if let Some(name) = file_name.strip_suffix(".ko.xz") {
+        if let Some(name) = file_name.strip_suffix(".ko.xz").or_else(|| file_name.strip_suffix(".ko")) {
             self.files.insert(canonical(name), packed);
         }
     }
@@ -77,7 +77,7 @@ impl Library {
             let name = canonical(name);
             ensure!(
                 self.has(&name),
-                "the kernel package has no module {name}; is it a kernel 6.12 of Debian for amd64?"
+                "the kernel package has no module {name}; is it a kernel of Debian for amd64?"
             );
             self.visit(&name, &mut ordered, &mut Vec::new())?;
         }
@@ -145,8 +145,12 @@ fn collect(closure: &[Module], name: &str, chain: &mut Vec<String>) {
 fn parse(name: &str, packed: &[u8]) -> Result<(Module, Vec<String>)> {
     let about = || format!("the module {name} cannot be read");
     let mut plain = Vec::new();
-    let unpack = lzma_rust2::XzReader::new(packed, true);
-    unpack.take(MODULE_LEN_MAX).read_to_end(&mut plain).with_context(about)?;
+    if elf::is_elf(packed) {
+        plain.extend_from_slice(packed);
+    } else {
+        let unpack = lzma_rust2::XzReader::new(packed, true);
+        unpack.take(MODULE_LEN_MAX).read_to_end(&mut plain).with_context(about)?;
+    }
     let info = elf::section(&plain, ".modinfo")
         .with_context(about)?
         .with_context(|| format!("the module {name} has no .modinfo, so nobody knows what it depends on"))?;

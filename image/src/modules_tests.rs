@@ -2,7 +2,7 @@
 
 use super::{Library, index};
 use expect_test::expect;
-use std::io::Write;
+use std::io::{Read, Write};
 
 /// The smallest ELF file with a section `.modinfo`, compressed as in the package.
 pub(crate) fn module(info: &str) -> Vec<u8> {
@@ -76,4 +76,18 @@ fn unresolvable_modules_are_named() {
         let refusal = library.closure(&[wanted]).expect_err(reason).to_string();
         assert!(refusal.contains(reason), "{refusal:?} does not say {reason:?}");
     }
+}
+
+/// Goal: kernels whose packages hold modules uncompressed (Debian 12's own) are read like the others.
+#[test]
+fn plain_modules_are_read_too() {
+    let mut plain = Vec::new();
+    lzma_rust2::XzReader::new(module("depends=other|").as_slice(), true)
+        .read_to_end(&mut plain)
+        .expect("it was packed here");
+    let mut library = library(&[("other", "depends=|")]);
+    library.add("nvme-tcp.ko", plain.clone());
+    let closure = library.closure(&["nvme_tcp"]).expect("complete");
+    assert_eq!(closure.iter().map(|m| m.name.as_str()).collect::<Vec<_>>(), ["other", "nvme_tcp"]);
+    assert_eq!(closure[1].plain, plain);
 }

@@ -13,6 +13,7 @@ seabios|BIOS of those machines
 dnsmasq-base|DHCP and TFTP in the network of the lab
 iproute2|network namespace, bridge and taps of the lab
 socat|lets you attach to the serial console of a machine
+tshark|captures what hosts and nodes say to one another in the lab, and looks for errors in it
 '
 
 wanted=$(echo "$needs" | cut -d'|' -f1 | xargs sh "$here/debian.sh" missing)

@@ -5,6 +5,8 @@
 
 use crate::limits::LOOK_AGAIN;
 use anyhow::{Context, Result, bail};
+use nix::sys::signal::{SigSet, Signal, kill};
+use nix::unistd::Pid;
 use std::io::Read;
 use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
@@ -46,6 +48,22 @@ impl Tied {
         let status = self.child.try_wait().ok().flatten();
         let signal = status.and_then(|status| status.signal());
         signal.is_some_and(|signal| [libc::SIGABRT, libc::SIGSEGV, libc::SIGBUS].contains(&signal))
+    }
+
+    /// Sends a signal that asks for an end, and waits for it. Returns the exit code.
+    pub fn end(&mut self, signal: Signal, limit: Duration) -> Result<i32> {
+        let id = i32::try_from(self.child.id()).context("process numbers are small")?;
+        let started = Instant::now();
+        kill(Pid::from_raw(id), signal).with_context(|| format!("cannot send {signal} to {}", self.name))?;
+        loop {
+            if let Some(status) = self.child.try_wait().context("cannot wait for a command")? {
+                return Ok(exit_code(status));
+            }
+            if started.elapsed() > limit {
+                bail!("{} did not end within {} s after {signal}", self.name, limit.as_secs());
+            }
+            std::thread::sleep(LOOK_AGAIN / 5);
+        }
     }
 
     /// SIGKILL, and gone when this returns: for a machine, the power cable pulled.
@@ -142,19 +160,22 @@ fn tie(command: &mut Command) -> &mut Command {
         if set != 0 {
             return Err(std::io::Error::last_os_error());
         }
+        // Our threads block the signals that one thread takes (see `interrupt`); a child must hear them.
+        SigSet::empty().thread_set_mask()?;
         // The parent may have gone between fork and prctl; then the signal would never come.
         if std::os::unix::process::parent_id() != parent {
             return Err(std::io::Error::from_raw_os_error(libc::ESRCH));
         }
         Ok(())
     };
-    // SAFETY: the closure makes two system calls and allocates nothing, so it may run between fork and exec.
+    // SAFETY: the closure makes system calls and allocates nothing, so it may run between fork and exec.
     unsafe { command.pre_exec(bind) }
 }
 
 #[cfg(test)]
 mod tests {
     use super::{Tied, run};
+    use nix::sys::signal::{SigSet, Signal};
     use std::process::Command;
     use std::time::{Duration, Instant};
 
@@ -180,6 +201,21 @@ mod tests {
             run(Command::new("sleep").arg("1000"), Duration::from_millis(100)).expect_err("too long");
         assert!(refusal.to_string().contains("sleep 1000 did not end"), "{refusal}");
         assert!(started.elapsed() < Duration::from_secs(100));
+    }
+
+    /// Goal: a process that is asked to end hears it, although our threads block the signal, and tells its exit code; one that
+    /// will not end is an error.
+    #[test]
+    fn an_end_is_asked_for() {
+        let mut blocked = SigSet::empty();
+        blocked.add(Signal::SIGTERM);
+        blocked.thread_block().expect("a valid signal");
+        let limit = Duration::from_secs(20);
+        let mut sleeps = Tied::start(Command::new("sleep").arg("1000")).expect("sleep exists");
+        assert_eq!(sleeps.end(Signal::SIGTERM, limit).expect("it ends"), 128 + 15);
+        let mut stays = Tied::start(Command::new("sleep").arg("1000")).expect("sleep exists");
+        let refusal = stays.end(Signal::SIGCONT, Duration::ZERO).expect_err("it goes on").to_string();
+        assert!(refusal.contains("sleep did not end"), "{refusal}");
     }
 
     /// Goal: no machine outlives the thread that started it, even if nobody dropped it in order.

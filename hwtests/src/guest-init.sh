@@ -13,8 +13,15 @@ mount -t devtmpfs devtmpfs /dev
 mount -t tmpfs tmpfs /run
 mount -t tmpfs tmpfs /tmp
 exec >/dev/console 2>&1 </dev/null
+# Kernel arguments "module.option=value" are for modules; insmod, unlike modprobe, does not look for them itself.
+options() {
+    for word in $(cat /proc/cmdline); do
+        case "$word" in "$1".*) echo "${word#*.}" ;; esac
+    done
+}
 while read -r module; do
-    insmod "/lib/modules/$module" || echo "lab: cannot load $module"
+    # shellcheck disable=SC2046
+    insmod "/lib/modules/$module" $(options "${module%.ko}") || echo "lab: cannot load $module"
 done </lib/modules/order
 for word in $(cat /proc/cmdline); do
     case "$word" in lab.address=*) address=${word#lab.address=} ;; esac

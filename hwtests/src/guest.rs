@@ -29,8 +29,9 @@ const PROGRAMS: &[(&str, &[&str])] = &[
 /// Files that the programs read.
 const FILES: &[&str] = &["etc/mke2fs.conf"];
 
-/// Kernel modules, as on any Linux host that uses NVMe over TCP.
-const MODULES: &[&str] = &["virtio_net", "virtio_rng", "crc32c_generic", "nvme_tcp", "ext4"];
+/// Kernel modules, as on any Linux host that uses NVMe over TCP. The first two are built into newer kernels.
+const MODULES: &[&str] =
+    &["virtio_pci", "virtio_console", "virtio_net", "virtio_rng", "crc32c_generic", "nvme_tcp", "ext4"];
 
 const INIT: &str = include_str!("guest-init.sh");
 

@@ -9,11 +9,32 @@ use crate::parts::Parts;
 use crate::qemu::{Boot, Machine, MachineSpec, Nic, NicModel};
 use crate::serial::{Serial, Silence};
 use anyhow::{Context, Result, bail};
-use std::path::Path;
+use serde_json::Value;
+use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 /// The host's NQN; its form is the one of nvme-cli.
 pub const HOST_NQN: &str = "nqn.2014-08.org.nvmexpress:uuid:0d5bcb6c-6b0c-4e55-8f0e-9a5c1f6f7710";
+
+/// What a Linux host is made of.
+#[derive(Debug, Clone)]
+pub struct HostSpec {
+    /// Kernel.
+    pub kernel: PathBuf,
+    /// First file system, with the modules of that kernel.
+    pub initrd: PathBuf,
+    /// Processors: Linux makes no more I/O queues of a kind than it has processors.
+    pub cpus: u32,
+    /// Kernel arguments beside the usual ones. `MODULE.OPTION=VALUE` reaches a module.
+    pub arguments: Vec<String>,
+}
+
+impl HostSpec {
+    /// The usual host: the kernel of the image, one processor.
+    pub fn new(parts: &Parts) -> Self {
+        Self { kernel: parts.kernel.clone(), initrd: parts.host.clone(), cpus: 1, arguments: Vec::new() }
+    }
+}
 
 /// A running Linux host.
 #[derive(Debug)]
@@ -34,17 +55,18 @@ pub struct Answer {
 
 impl Host {
     /// Switches the host on and waits until it takes commands.
-    pub fn start(parts: &Parts, network: &Network, dir: &Path) -> Result<Self> {
+    pub fn start(host: &HostSpec, network: &Network, dir: &Path) -> Result<Self> {
         let spec = MachineSpec {
             name: "host".to_owned(),
-            cpus: 1,
+            cpus: host.cpus,
             memory_mib: 768,
             nic: Nic { model: NicModel::Virtio, mac: HOST_MAC.to_owned() },
             boot: Boot::Direct {
-                kernel: parts.kernel.clone(),
-                initrd: parts.host.clone(),
+                kernel: host.kernel.clone(),
+                initrd: host.initrd.clone(),
                 arguments: format!(
-                    "console=ttyS0 no_timer_check panic=-1 random.trust_cpu=on net.ifnames=0 lab.address={HOST}/24"
+                    "console=ttyS0 no_timer_check panic=-1 random.trust_cpu=on net.ifnames=0 lab.address={HOST}/24 {}",
+                    host.arguments.join(" ")
                 ),
             },
             drives: Vec::new(),
@@ -90,6 +112,14 @@ impl Host {
     /// Runs a command that must end well, and returns what it printed.
     pub fn ok(&mut self, command: &str, limit: Duration) -> Result<String> {
         self.run(command, limit)?.ok(command)
+    }
+
+    /// Runs a command that must end well and print JSON; lines before it (warnings of nvme-cli) are skipped.
+    pub fn json(&mut self, command: &str, limit: Duration) -> Result<Value> {
+        let text = self.ok(command, limit)?;
+        let start = text.find(['{', '[']).unwrap_or(0);
+        serde_json::from_str(&text[start..])
+            .with_context(|| format!("on the Linux host, `{command}` did not answer with JSON:\n{text}"))
     }
 
     /// Starts a command in the background; [`Host::finish`] waits for it.

@@ -1,6 +1,6 @@
 //! One lab: the network, the node and its drives, the Linux host, and the directory with all logs.
 
-use crate::host::Host;
+use crate::host::{Host, HostSpec};
 use crate::network::Network;
 use crate::node::{Node, serve_kit};
 use crate::parts::Parts;
@@ -54,6 +54,8 @@ pub struct Lab {
     pub network: Network,
     /// Logs, sockets, drives, terraform directory.
     pub dir: PathBuf,
+    /// Scenario and seed, for what is kept of a failed run.
+    name: String,
     keep_dir: bool,
 }
 
@@ -68,13 +70,19 @@ impl Lab {
         let drives = spec.drives.iter().map(|serial| NvmeDrive::create(&dir, serial, spec.drive_bytes));
         let node = Node::new(parts, &dir, drives.collect::<Result<_>>()?, spec.nic);
         let steps = Steps::new(format!("{} ", spec.scenario));
-        Ok(Self { steps, parts: parts.clone(), node, host: None, network, dir, keep_dir: true })
+        let name = format!("{}-seed{}", spec.scenario, spec.seed);
+        Ok(Self { name, steps, parts: parts.clone(), node, host: None, network, dir, keep_dir: true })
     }
 
-    /// Switches the Linux host on.
+    /// Switches the usual Linux host on.
     pub fn start_host(&mut self) -> Result<()> {
+        self.start_host_as(&HostSpec::new(&self.parts))
+    }
+
+    /// Switches a Linux host on.
+    pub fn start_host_as(&mut self, spec: &HostSpec) -> Result<()> {
         let host = self.steps.step("the Linux host starts", || {
-            let mut host = Host::start(&self.parts, &self.network, &self.dir)?;
+            let mut host = Host::start(spec, &self.network, &self.dir)?;
             let kernel = host.ok("uname -r", crate::limits::HOST_COMMAND)?;
             Ok((host, format!("Linux {}", kernel.trim())))
         })?;
@@ -85,6 +93,23 @@ impl Lab {
     /// The Linux host.
     pub fn host(&mut self) -> Result<&mut Host> {
         self.host.as_mut().context("the Linux host is off")
+    }
+
+    /// Copies logs and captures of a failed run to where a build keeps what it made; drives are too large for that.
+    fn keep_evidence(&self) -> Result<PathBuf> {
+        let to = image::debian::workspace().join("out/lab").join(&self.name);
+        let about = || format!("cannot keep logs in {}", to.display());
+        if to.exists() {
+            std::fs::remove_dir_all(&to).with_context(about)?;
+        }
+        std::fs::create_dir_all(&to).with_context(about)?;
+        for entry in std::fs::read_dir(&self.dir).with_context(about)? {
+            let path = entry.with_context(about)?.path();
+            if path.extension().is_some_and(|e| e == "log" || e == "pcapng") {
+                std::fs::copy(&path, to.join(path.file_name().unwrap_or_default())).with_context(about)?;
+            }
+        }
+        Ok(to)
     }
 
     /// The run went well: its directory is not needed any more.
@@ -100,6 +125,10 @@ impl Drop for Lab {
         self.network.stop_boot();
         if self.keep_dir {
             eprintln!("lab: logs, drives and sockets stay in {}", self.dir.display());
+            match self.keep_evidence() {
+                Ok(kept) => eprintln!("lab: logs and captures are also in {}", kept.display()),
+                Err(error) => eprintln!("lab: {error:#}"),
+            }
         } else if let Err(error) = std::fs::remove_dir_all(&self.dir) {
             eprintln!("lab: cannot remove {}: {error}", self.dir.display());
         }

@@ -19,8 +19,12 @@
 //!
 //! Layer 7: nothing that ships uses this crate. `docs/lab.md` tells how to debug a scenario.
 
+pub mod capture;
 pub mod child;
+pub mod client;
+pub mod daemon;
 pub mod demo;
+pub mod fio;
 pub mod guest;
 pub mod host;
 pub mod interrupt;

@@ -27,6 +27,24 @@ pub const SETUP: Duration = Duration::from_secs(20);
 /// Sockets of QEMU appear after start: measured 0.1 s.
 pub const QEMU_SOCKET: Duration = Duration::from_secs(20);
 
+/// `ironbayd run` from its start to its API: measured 0.4 s.
+pub const DAEMON_READY: Duration = Duration::from_secs(30);
+
+/// `ironbayd run` from SIGTERM to its end: measured 0.1 s.
+pub const DAEMON_STOP: Duration = Duration::from_secs(30);
+
+/// dumpcap from its start to its first packet: measured 0.2 s.
+pub const CAPTURE_START: Duration = Duration::from_secs(30);
+
+/// dumpcap from the signal to its end: it writes what its buffer holds. Measured 0.1 s.
+pub const CAPTURE_END: Duration = Duration::from_secs(30);
+
+/// tshark over one capture of [`CAPTURE_MIB`]: measured 5 s.
+pub const DISSECTION: Duration = Duration::from_secs(180);
+
+/// A capture ends by itself at so many MiB: enough for thousands of commands, and for some seconds of reading and writing.
+pub const CAPTURE_MIB: u32 = 24;
+
 /// An answer of QEMU's monitor.
 pub const QMP_ANSWER: Duration = Duration::from_secs(20);
 

@@ -139,7 +139,8 @@ fn apply_by_client(network: &Network, node: &Node, drives: &[String], sizes: Siz
     Ok("by the ironbay program".to_owned())
 }
 
-fn volumes_of_api(answer: &Value) -> Result<Vec<Volume>> {
+/// The volumes of an answer of the API.
+pub fn volumes_of_api(answer: &Value) -> Result<Vec<Volume>> {
     let list = answer.get("volumes").unwrap_or(answer).as_array().context("a list of volumes")?;
     list.iter().map(volume_of_api).collect()
 }

@@ -27,7 +27,8 @@ pub const NODE_MAC: &str = "52:54:00:77:00:10";
 pub const HOST_MAC: &str = "52:54:00:77:00:20";
 
 const PREFIX: &str = "ironbay-";
-const BRIDGE: &str = "lab0";
+/// The bridge, on which everything that machines say to one another passes.
+pub(crate) const BRIDGE: &str = "lab0";
 
 /// A namespace with what is in it; removed on drop.
 #[derive(Debug)]

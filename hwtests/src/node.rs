@@ -1,7 +1,7 @@
 //! The storage node: an emulated server that boots the kit from the network.
 
-use crate::child::run;
-use crate::limits::{BOOT_TRIES, CLIENT, CONSOLE_ANSWER, LOOK_AGAIN, NODE_READY};
+use crate::client::Client;
+use crate::limits::{BOOT_TRIES, CONSOLE_ANSWER, LOOK_AGAIN, NODE_READY};
 use crate::network::{NODE, NODE_MAC, Network};
 use crate::parts::Parts;
 use crate::qemu::{Boot, Machine, MachineSpec, Nic, NicModel, NvmeDrive};
@@ -21,7 +21,7 @@ pub struct Node {
     pub spec: MachineSpec,
     /// The running machine; `None` while it is off.
     pub machine: Option<Machine>,
-    ironbay: PathBuf,
+    client: Client,
     dir: PathBuf,
 }
 
@@ -49,7 +49,8 @@ impl Node {
             has_iommu: true,
             has_command_line: false,
         };
-        Self { spec, machine: None, ironbay: parts.ironbay.clone(), dir: dir.to_owned() }
+        let client = Client { program: parts.ironbay.clone(), endpoint: Self::api() };
+        Self { spec, machine: None, client, dir: dir.to_owned() }
     }
 
     /// Switches the node on, without waiting for anything.
@@ -121,11 +122,7 @@ impl Node {
 
     /// Asks the node something with the `ironbay` program; the answer is JSON.
     pub fn client(&self, network: &Network, arguments: &[&str]) -> Result<Value> {
-        let mut command = network.command(&self.ironbay);
-        command.args(["--endpoint", &Self::api().to_string(), "--output", "json"]).args(arguments);
-        let what = format!("ironbay {}", arguments.join(" "));
-        let text = run(&mut command, CLIENT)?.ok(&what)?;
-        serde_json::from_str(&text).with_context(|| format!("`{what}` did not answer with JSON: {text}"))
+        self.client.ask(network, arguments)
     }
 
     /// Types a command on the serial console and returns what came until the text appeared.

@@ -3,12 +3,16 @@
 //! Everything is built from this workspace unless it is given; what has not changed is not built again (cargo's rule for
 //! programs, content hashes for the rest).
 
+use crate::host::HostSpec;
 use anyhow::{Context, Result, anyhow, ensure};
 use image::binaries::{self, NodePrograms};
 use image::kit::Kernel;
 use image::{debian, kit, lock};
 use std::cell::LazyCell;
 use std::path::{Path, PathBuf};
+
+/// The kernels of Debian 12.
+pub const OLDER_SERIES: &str = "6.1";
 
 /// Parts that the user brings instead of having them built.
 #[derive(Debug, Clone, Default, clap::Args)]
@@ -19,6 +23,9 @@ pub struct Given {
     /// The `ironbay` program, instead of building it.
     #[arg(long, value_name = "PATH")]
     pub ironbay: Option<PathBuf>,
+    /// The `ironbayd` program for scenarios without a booted node, instead of building it.
+    #[arg(long, value_name = "PATH")]
+    pub ironbayd: Option<PathBuf>,
     /// The Terraform provider's program, instead of building it.
     #[arg(long, value_name = "PATH")]
     pub provider: Option<PathBuf>,
@@ -35,6 +42,8 @@ pub struct Parts {
     pub host: PathBuf,
     /// The command line client.
     pub ironbay: PathBuf,
+    /// The daemon.
+    pub ironbayd: PathBuf,
     /// The Terraform provider.
     pub provider: PathBuf,
 }
@@ -67,10 +76,19 @@ pub fn prepare(given: &Given) -> Result<Parts> {
         );
     }
     let ironbay = given.ironbay.clone().map_or_else(|| built().map(|b| b.ironbay.clone()), Ok)?;
+    let ironbayd = given.ironbayd.clone().map_or_else(|| built().map(|b| b.ironbayd.clone()), Ok)?;
     let provider = given.provider.clone().map_or_else(|| built().map(|b| b.provider.clone()), Ok)?;
     let host = crate::guest::initramfs(&unpacked, &cache)?;
     let kernel = host_kernel(&unpacked, &cache)?;
-    Ok(Parts { kit, kernel, host, ironbay, provider })
+    Ok(Parts { kit, kernel, host, ironbay, ironbayd, provider })
+}
+
+/// The Linux host with Debian 12's own kernel, which many hosts run for years to come.
+pub fn older_host() -> Result<HostSpec> {
+    let cache = debian::cache_dir()?;
+    let kernel = kit::unpack_kernel(&lock::fetch_newest_kernel(&cache, OLDER_SERIES)?)?;
+    let initrd = crate::guest::initramfs(&kernel, &cache)?;
+    Ok(HostSpec { kernel: host_kernel(&kernel, &cache)?, initrd, cpus: 1, arguments: Vec::new() })
 }
 
 fn host_kernel(kernel: &Kernel, cache: &Path) -> Result<PathBuf> {

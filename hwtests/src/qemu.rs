@@ -18,8 +18,8 @@ use std::time::Instant;
 pub struct MachineSpec {
     /// Name, for files and messages.
     pub name: String,
-    /// Processors. With more than one, each has a thread in QEMU, and QEMU 10.0 then fails now and then in an assertion of its
-    /// own while a kernel moves PCI windows (`iotlb_to_section`, seen in 1 of 20 boots); one is also no slower here.
+    /// Processors. Where each has a thread of its own in QEMU, QEMU 10.0 fails now and then in an assertion of its own while a
+    /// kernel moves PCI windows (`iotlb_to_section`, seen in 1 of 20 boots); so several share one thread here.
     pub cpus: u32,
     /// Memory.
     pub memory_mib: u32,
@@ -155,7 +155,7 @@ impl MachineSpec {
 
     fn base_arguments(&self, command: &mut Command) {
         let is_kvm = std::env::var("IRONBAY_ACCEL").is_ok_and(|accel| accel == "kvm");
-        let accel = if is_kvm { "kvm" } else { "tcg" };
+        let accel = if is_kvm { "kvm" } else { "tcg,thread=single" };
         // Interrupt remapping under KVM needs the split interrupt controller.
         let machine = if is_kvm { "q35,graphics=off,kernel-irqchip=split" } else { "q35,graphics=off" };
         command.args(["-name", &self.name, "-machine", machine, "-accel", accel, "-cpu", "max"]);

@@ -4,7 +4,7 @@ use anyhow::{Context, Result};
 use std::time::{Duration, Instant};
 
 /// Prints steps; time counts from its creation.
-#[derive(Debug)]
+#[derive(Debug, Clone)]
 pub struct Steps {
     started: Instant,
     prefix: String,

@@ -5,6 +5,7 @@
 //! wrote before, during and after), names and identities survive (NQN, UUID, terraform's plan is empty), a drive
 //! that nobody named is never written.
 
+use crate::fio;
 use crate::host::Host;
 use crate::lab::{Lab, LabSpec};
 use crate::limits::{HOST_COMMAND, HOST_WORK, LOOK_AGAIN};
@@ -176,7 +177,7 @@ impl FirstLight {
         let device_of_data = device(host, &data)?;
         let begun = steps.step("fio starts with crc32c verification", || {
             let target = device(host, &log)?;
-            host.start_job("fio", &fio_verify(&target))?;
+            host.start_job("fio", &fio::verify(&target, 112, 77))?;
             Ok((Instant::now(), target))
         })?;
         std::thread::sleep(after.saturating_sub(begun.elapsed()));
@@ -204,10 +205,7 @@ impl FirstLight {
         })?;
         steps.step("fio ends with every block verified", || {
             let said = host.finish("fio", HOST_WORK)?.ok("fio")?;
-            // Without this an option that fio ignores would turn the check into nothing.
-            let (written, read) = fio_counts(&said)?;
-            ensure!(read >= written, "fio wrote {written} blocks and read only {read} of them back");
-            Ok(((), format!("{written} writes, {read} verified reads")))
+            Ok(((), fio::verified(&said)?))
         })
     }
 
@@ -311,22 +309,6 @@ impl FirstLight {
 
 fn parts(lab: &mut Lab) -> Result<(&crate::steps::Steps, &mut Host)> {
     Ok((&lab.steps, lab.host.as_mut().context("the Linux host is off")?))
-}
-
-/// Every block is written once at a random place, then all are read and their checksums compared.
-fn fio_verify(target: &str) -> String {
-    format!(
-        "fio --name=verify --filename={target} --size=112m --rw=randwrite --bs=4k-12k --ioengine=libaio --direct=1 --iodepth=8 \
-         --verify=crc32c --verify_fatal=1 --randseed=77 --output-format=json"
-    )
-}
-
-/// How many writes and reads fio did.
-fn fio_counts(said: &str) -> Result<(u64, u64)> {
-    let json = said.find('{').map_or("", |start| &said[start..]);
-    let result: Value = serde_json::from_str(json).with_context(|| format!("fio answered {said:?}"))?;
-    let count = |side: &str| result.pointer(&format!("/jobs/0/{side}/total_ios")).and_then(Value::as_u64);
-    count("write").zip(count("read")).with_context(|| format!("fio reports no counts: {said:?}"))
 }
 
 /// Serial numbers and states, in order.

@@ -3,6 +3,10 @@
 pub mod bad_boot;
 pub mod console;
 pub mod first_light;
+pub mod linux;
+pub mod linux_host;
+pub mod linux_older;
+pub mod linux_restart;
 pub mod reproducible;
 pub mod self_test;
 
@@ -35,6 +39,21 @@ pub const ALL: &[Scenario] = &[
         name: "console",
         about: "the serial console: every page answers, within 79 columns, without a terminal",
         run: console::run,
+    },
+    Scenario {
+        name: "linux_host",
+        about: "a Linux host discovers, connects in every way, and asks all that nvme-cli may ask; Wireshark reads along",
+        run: linux_host::run,
+    },
+    Scenario {
+        name: "linux_restart",
+        about: "resets, 200 rounds of connecting, and the daemon killed while fio writes: nothing is lost or left behind",
+        run: linux_restart::run,
+    },
+    Scenario {
+        name: "linux_older",
+        about: "Debian 12's own kernel as the host: connect, write, verify, reset, connect again",
+        run: linux_older::run,
     },
     Scenario {
         name: "first_light",

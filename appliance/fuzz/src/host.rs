@@ -307,7 +307,7 @@ impl Harness {
         if let Some(payload) = transmit.payload {
             assert_eq!((payload.slot, payload.offset), (command.slot, 0));
             assert_eq!(command.data, Data::Write(payload.len), "a capsule carries all of a write");
-            // It is with the controller now: an R2T for it would be answered once more, which is harmless.
+            command.left = u64::from(payload.len); // an R2T cannot ask for it once more
         }
     }
 

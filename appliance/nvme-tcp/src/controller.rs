@@ -22,18 +22,18 @@ mod slots;
 pub use slots::Reply;
 
 use crate::limits::{
-    C2H_DATA_MAX, CONNECT_TIMEOUT, H2C_DATA_MAX, IC_REQ_TIMEOUT, IN_CAPSULE_ADMIN_MAX, IN_CAPSULE_MAX,
-    QUEUE_ENTRIES_MAX, REFUSALS_MAX, SLOTS_PER_ENTRY, TERMINATION_TIMEOUT, TRANSFER_MAX,
+    C2H_DATA_MAX, CONNECT_TIMEOUT, DATA_TIMEOUT, H2C_DATA_MAX, IC_REQ_TIMEOUT, IN_CAPSULE_ADMIN_MAX,
+    IN_CAPSULE_MAX, QUEUE_ENTRIES_MAX, REFUSALS_MAX, SLOTS_PER_ENTRY, TERMINATION_TIMEOUT, TRANSFER_MAX,
 };
-use crate::receive::{Layout, Receiver, Shape, Step, is_known};
+use crate::receive::{Layout, Receiver, Shape, is_known};
+use crate::side::{self, Clock, Side, peer_fault};
 use crate::transmit::{DataOptions, Payload, Transmit};
 use crate::wire::{ConnectionError, Digests, Fault, Slot, Waiting, Want};
 use block::Tick;
+use core::time::Duration;
 use nvme_spec::entry::{FLAGS_PSDT_MASK, FLAGS_SGL};
 use nvme_spec::opcode::DataDirection;
-use nvme_spec::tcp::{
-    CapsuleCmd, CapsuleResp, CommonHeader, DataPdu, IcReq, IcResp, PduType, R2t, TermReq, flag,
-};
+use nvme_spec::tcp::{CapsuleCmd, CapsuleResp, CommonHeader, DataPdu, IcReq, IcResp, PduType, R2t, flag};
 use nvme_spec::{Cqe, SglKind, Sqe, Status};
 use slots::{Part, Slots};
 use std::collections::VecDeque;
@@ -45,11 +45,13 @@ use zerocopy::little_endian::{U16, U32};
 pub struct Config {
     /// Digests that are granted if the host asks for them.
     pub digests: Digests,
+    /// Time for all the data that an R2T asks for.
+    pub data_timeout: Duration,
 }
 
 impl Default for Config {
     fn default() -> Self {
-        Self { digests: Digests { header: true, data: true } }
+        Self { digests: Digests { header: true, data: true }, data_timeout: DATA_TIMEOUT }
     }
 }
 
@@ -153,7 +155,80 @@ pub struct Connection {
     outgoing: VecDeque<Outgoing>,
     refusals: usize,
     termination: Option<Box<Transmit>>,
-    deadline: Option<(Tick, Waiting)>,
+    clock: Clock,
+    /// No data that an R2T asked for is due before.
+    data_due: Option<Tick>,
+}
+
+impl Side for Connection {
+    const TERM_REQ: PduType = PduType::C2H_TERM_REQ;
+
+    fn rx(&mut self) -> &mut Receiver {
+        &mut self.rx
+    }
+
+    fn clock(&mut self) -> &mut Clock {
+        &mut self.clock
+    }
+
+    fn layout_of(&self, ch: &CommonHeader) -> Result<Layout, Fault> {
+        let (digests, kind) = (self.digests, ch.kind);
+        // TCP 1.1 §3.5.2.1: FEI is the offset of the wrong field from the start of the PDU, and the type is byte 0.
+        if !is_known(kind) {
+            return Err(Fault::field(0));
+        }
+        if kind == PduType::H2C_TERM_REQ {
+            return Layout::of_termination(ch);
+        }
+        if self.stage == Stage::AwaitIcReq {
+            if kind != PduType::IC_REQ {
+                return Err(Fault::sequence());
+            }
+            return Layout::of(ch, Shape { hlen: 128, may_carry_data: false, digests });
+        }
+        match kind {
+            PduType::CAPSULE_CMD => Layout::of(ch, Shape { hlen: 72, may_carry_data: true, digests }),
+            PduType::H2C_DATA => Layout::of(ch, Shape { hlen: 24, may_carry_data: true, digests }),
+            PduType::IC_REQ => Err(Fault::sequence()),
+            _ => Err(Fault::field(0)), // what only controllers send
+        }
+    }
+
+    fn begin(&mut self, kind: PduType) {
+        self.kind = kind;
+    }
+
+    fn on_head(&mut self, layout: Layout, now: Tick) -> Result<(), ConnectionError> {
+        let result = match self.kind {
+            PduType::IC_REQ => self.on_ic_req(now),
+            PduType::CAPSULE_CMD => self.on_capsule(layout),
+            PduType::H2C_DATA => self.on_h2c_data(layout),
+            _ => {
+                self.stage = Stage::Terminating;
+                return Err(peer_fault(&self.rx));
+            }
+        };
+        result.map_err(|fault| self.terminate(fault, now))
+    }
+
+    fn end_data(&mut self, is_intact: bool, _now: Tick) {
+        let Receiving::Slot(slot) = core::mem::replace(&mut self.receiving, Receiving::Nobody) else {
+            return;
+        };
+        match self.slots.end_part(slot, is_intact) {
+            Part::More => {}
+            Part::Complete(result) => self.event = Some(Event::Data { slot, result }),
+            Part::Answered => self.outgoing.push_back(Outgoing::Reply(slot)),
+        }
+    }
+
+    fn end_with(&mut self, request: Transmit, now: Tick) {
+        self.stage = Stage::Terminating;
+        self.outgoing.clear();
+        self.termination = Some(Box::new(request));
+        self.clock = Clock::new(now, TERMINATION_TIMEOUT, Waiting::Close);
+        self.data_due = None;
+    }
 }
 
 impl Connection {
@@ -178,7 +253,8 @@ impl Connection {
             outgoing: VecDeque::new(),
             refusals: 0,
             termination: None,
-            deadline: Some((now.after(IC_REQ_TIMEOUT), Waiting::Initialization)),
+            clock: Clock::new(now, IC_REQ_TIMEOUT, Waiting::Initialization),
+            data_due: None,
         }
     }
 
@@ -195,7 +271,7 @@ impl Connection {
         self.outgoing.reserve(usize::from(queue.entries).saturating_mul(2));
         self.sq_head = u16::from(queue.entries > 1); // Connect itself was entry 0
         self.queue = queue;
-        self.deadline = None;
+        self.clock.clear();
     }
 
     /// Upper bound of [`Slot::index`] plus one.
@@ -255,28 +331,7 @@ impl Connection {
     pub fn on_header(&mut self, bytes: &[u8], now: Tick) -> Result<usize, ConnectionError> {
         assert!(self.event.is_none(), "events are polled before more is received");
         assert!(self.stage != Stage::Terminating, "nothing is received after a fault");
-        let mut used = 0usize;
-        loop {
-            let rest = bytes.get(used..).unwrap_or_default();
-            let (taken, step) = self.rx.on_header(rest).map_err(|fault| self.terminate(fault, now))?;
-            used = used.saturating_add(taken);
-            match step {
-                Step::Incomplete => return Ok(used),
-                Step::Common(ch) => {
-                    let layout = self.layout_of(&ch).map_err(|fault| self.terminate(fault, now))?;
-                    self.kind = ch.kind;
-                    self.rx.begin_head(layout);
-                }
-                Step::Head(layout) => {
-                    self.on_head(layout, now)?;
-                    return Ok(used);
-                }
-                Step::Trailer { is_intact } => {
-                    self.end_data(is_intact);
-                    return Ok(used);
-                }
-            }
-        }
+        side::on_header(self, bytes, now)
     }
 
     /// Sees payload that was placed where [`Connection::want`] said (or thrown away, for [`Want::Discard`]).
@@ -286,8 +341,8 @@ impl Connection {
     ///
     /// # Panics
     /// If more is shown than was wanted.
-    pub fn on_payload(&mut self, bytes: &[u8], _now: Tick) -> Result<(), ConnectionError> {
-        let is_complete = self.rx.on_payload(bytes);
+    pub fn on_payload(&mut self, bytes: &[u8], now: Tick) -> Result<(), ConnectionError> {
+        let is_complete = side::on_payload(self, bytes, now);
         if let Receiving::Slot(slot) = self.receiving
             && let Some(incoming) = self.slots.incoming_mut(slot)
         {
@@ -295,7 +350,7 @@ impl Connection {
             incoming.received = incoming.received.saturating_add(taken);
         }
         if is_complete {
-            self.end_data(true);
+            self.end_data(true, now);
         }
         Ok(())
     }
@@ -311,7 +366,9 @@ impl Connection {
     /// If the command is not waiting for its owner, or the length is out of bounds: `nvme-subsystem` checks it.
     pub fn request_data(&mut self, slot: Slot, len: u32) {
         assert!((1..=TRANSFER_MAX).contains(&len), "the length of a transfer was checked");
-        self.slots.expect_data(slot, len, true);
+        let due = self.clock.now().after(self.config.data_timeout);
+        self.slots.expect_data(slot, len, Some(due));
+        self.data_due = self.data_due.or(Some(due));
         self.outgoing.push_back(Outgoing::R2t(slot));
     }
 
@@ -360,7 +417,7 @@ impl Connection {
     /// When [`Connection::on_deadline`] is to be called.
     #[must_use]
     pub fn poll_deadline(&self) -> Option<Tick> {
-        self.deadline.map(|(at, _)| at)
+        self.clock.next().into_iter().chain(self.data_due).min()
     }
 
     /// Time has passed.
@@ -368,48 +425,28 @@ impl Connection {
     /// # Errors
     /// [`ConnectionError::TimedOut`] if it was too much.
     pub fn on_deadline(&mut self, now: Tick) -> Result<(), ConnectionError> {
-        match self.deadline {
-            Some((at, waiting)) if now >= at => Err(ConnectionError::TimedOut(waiting)),
-            Some(_) | None => Ok(()),
+        if self.want() == Want::Nothing && self.stage == Stage::Ready {
+            // Nothing can be received before slots are released: that is not the host's silence.
+            self.on_resumed(now);
         }
-    }
-
-    /// Which PDUs may come now, and their shape.
-    fn layout_of(&self, ch: &CommonHeader) -> Result<Layout, Fault> {
-        let (digests, kind) = (self.digests, ch.kind);
-        if !is_known(kind) {
-            return Err(Fault::field(0));
-        }
-        if kind == PduType::H2C_TERM_REQ {
-            return Layout::of_termination(ch);
-        }
-        if self.stage == Stage::AwaitIcReq {
-            if kind != PduType::IC_REQ {
-                return Err(Fault::sequence());
+        self.clock.check(now)?;
+        if self.data_due.is_some_and(|due| now >= due) {
+            self.data_due = self.slots.data_due();
+            if self.data_due.is_some_and(|due| now >= due) {
+                return Err(ConnectionError::TimedOut(Waiting::Data));
             }
-            return Layout::of(ch, Shape { hlen: 128, may_carry_data: false, digests });
         }
-        match kind {
-            PduType::CAPSULE_CMD => Layout::of(ch, Shape { hlen: 72, may_carry_data: true, digests }),
-            PduType::H2C_DATA => Layout::of(ch, Shape { hlen: 24, may_carry_data: true, digests }),
-            PduType::IC_REQ => Err(Fault::sequence()),
-            _ => Err(Fault::field(0)), // what only controllers send
-        }
-    }
-
-    fn on_head(&mut self, layout: Layout, now: Tick) -> Result<(), ConnectionError> {
-        let result = match self.kind {
-            PduType::IC_REQ => self.on_ic_req(now),
-            PduType::CAPSULE_CMD => self.on_capsule(layout),
-            PduType::H2C_DATA => self.on_h2c_data(layout),
-            _ => {
-                self.stage = Stage::Terminating;
-                return Err(ConnectionError::TerminatedByPeer(peer_fault(&self.rx)));
-            }
-        };
-        result.map_err(|fault| self.terminate(fault, now))?;
-        self.rx.begin_payload(layout);
         Ok(())
+    }
+
+    /// The owner did not receive for a while, for want of memory: whatever the host was sending has its whole time again.
+    pub fn on_resumed(&mut self, now: Tick) {
+        self.clock.restart_pdu(now);
+        if self.data_due.is_some() {
+            let due = now.after(self.config.data_timeout);
+            self.slots.postpone_data(due);
+            self.data_due = Some(due);
+        }
     }
 
     /// TCP 1.1 §3.6.2.2.
@@ -428,7 +465,7 @@ impl Connection {
             data: wanted.data && self.config.digests.data,
         };
         self.stage = Stage::Ready;
-        self.deadline = Some((now.after(CONNECT_TIMEOUT), Waiting::Connect));
+        self.clock.set(now, CONNECT_TIMEOUT, Waiting::Connect);
         self.outgoing.push_back(Outgoing::IcResp);
         Ok(())
     }
@@ -457,7 +494,7 @@ impl Connection {
                 // `want` asks for no header while there is no free slot.
                 let Some(slot) = self.slots.take(cid) else { return Err(Fault::sequence()) };
                 if let Data::InCapsule(len) = data {
-                    self.slots.expect_data(slot, len, false);
+                    self.slots.expect_data(slot, len, None);
                     self.receiving = Receiving::Slot(slot);
                 }
                 self.event = Some(Event::Command { slot, sqe, data });
@@ -472,7 +509,7 @@ impl Connection {
         let (offset, len) = (header.datao.get(), header.datal.get());
         let slot = ttag.checked_sub(1).map(Slot).ok_or(Fault::sequence())?;
         let incoming = self.slots.incoming(slot).ok_or(Fault::sequence())?;
-        if !incoming.is_requested || self.slots.cid(slot) != Some(cid) {
+        if !incoming.is_requested() || self.slots.cid(slot) != Some(cid) {
             return Err(Fault::sequence());
         }
         if len > H2C_DATA_MAX {
@@ -486,27 +523,6 @@ impl Connection {
         Ok(())
     }
 
-    /// The payload of a PDU is complete, and its digest compared.
-    fn end_data(&mut self, is_intact: bool) {
-        let Receiving::Slot(slot) = core::mem::replace(&mut self.receiving, Receiving::Nobody) else {
-            return;
-        };
-        match self.slots.end_part(slot, is_intact) {
-            Part::More => {}
-            Part::Complete(result) => self.event = Some(Event::Data { slot, result }),
-            Part::Answered => self.outgoing.push_back(Outgoing::Reply(slot)),
-        }
-    }
-
-    fn terminate(&mut self, fault: Fault, now: Tick) -> ConnectionError {
-        let transmit = Transmit::termination(PduType::C2H_TERM_REQ, fault, self.rx.quote());
-        self.stage = Stage::Terminating;
-        self.outgoing.clear();
-        self.termination = Some(Box::new(transmit));
-        self.deadline = Some((now.after(TERMINATION_TIMEOUT), Waiting::Close));
-        ConnectionError::Protocol(fault)
-    }
-
     fn transmit_ic_resp(&self) -> Transmit {
         let mut header = IcResp::new_zeroed();
         header.dgst = self.digests.to_bits();
@@ -515,7 +531,8 @@ impl Connection {
         Transmit::header(&header, PduType::IC_RESP, Digests::default())
     }
 
-    fn transmit_r2t(&self, slot: Slot) -> Transmit {
+    fn transmit_r2t(&mut self, slot: Slot) -> Transmit {
+        self.slots.request_sent(slot);
         let mut header = R2t::new_zeroed();
         header.cccid = U16::new(self.slots.cid(slot).unwrap_or(0));
         header.ttag = U16::new(slot.0.saturating_add(1)); // never 0, so that a zeroed tag is no valid one
@@ -568,11 +585,6 @@ impl Connection {
 fn next_entry(entry: u16, entries: u16) -> u16 {
     let next = entry.saturating_add(1);
     if next >= entries { 0 } else { next }
-}
-
-fn peer_fault(rx: &Receiver) -> Fault {
-    let (fes, fei) = rx.header::<TermReq>().map_or((0, 0), |t| (t.fes.get(), t.fei.get()));
-    Fault { fes: nvme_spec::tcp::Fes(fes), fei }
 }
 
 /// Where a command's data is, from its SGL and from what the capsule carries. A wrong SGL costs the connection only if data

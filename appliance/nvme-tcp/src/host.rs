@@ -26,14 +26,13 @@
 //! - The command identifier carries a generation, so that a late or repeated completion is a fault, not somebody else's.
 
 use crate::limits::{HOST_DEPTH_MAX, IC_REQ_TIMEOUT, IN_CAPSULE_ADMIN_MAX, TERMINATION_TIMEOUT};
-use crate::receive::{Layout, Receiver, Shape, Step, is_known};
+use crate::receive::{Layout, Receiver, Shape, is_known};
+use crate::side::{self, Clock, Side, peer_fault};
 use crate::transmit::{DataOptions, Payload, Transmit};
 use crate::wire::{ConnectionError, Digests, Fault, Slot, Waiting, Want};
 use block::Tick;
 use nvme_spec::entry::{DataPointer, FLAGS_SGL};
-use nvme_spec::tcp::{
-    CapsuleCmd, CapsuleResp, CommonHeader, DataPdu, Fes, IcReq, IcResp, PduType, R2t, TermReq, flag,
-};
+use nvme_spec::tcp::{CapsuleCmd, CapsuleResp, CommonHeader, DataPdu, IcReq, IcResp, PduType, R2t, flag};
 use nvme_spec::{AdminOpcode, Cqe, Sgl, Sqe, Status};
 use std::collections::VecDeque;
 use zerocopy::FromZeros;
@@ -127,11 +126,81 @@ pub struct Connection {
     event: Option<Event>,
     outgoing: VecDeque<Outgoing>,
     urgent: Option<Box<Transmit>>,
-    deadline: Option<(Tick, Waiting)>,
+    clock: Clock,
 }
 
 const INDEX_BITS: u16 = 12;
 const _: () = assert!(HOST_DEPTH_MAX == 1 << INDEX_BITS);
+
+impl Side for Connection {
+    const TERM_REQ: PduType = PduType::H2C_TERM_REQ;
+
+    fn rx(&mut self) -> &mut Receiver {
+        &mut self.rx
+    }
+
+    fn clock(&mut self) -> &mut Clock {
+        &mut self.clock
+    }
+
+    fn layout_of(&self, ch: &CommonHeader) -> Result<Layout, Fault> {
+        if !is_known(ch.kind) {
+            return Err(Fault::field(0));
+        }
+        if ch.kind == PduType::C2H_TERM_REQ {
+            return Layout::of_termination(ch);
+        }
+        if (self.stage == Stage::AwaitIcResp) != (ch.kind == PduType::IC_RESP) {
+            return Err(Fault::sequence());
+        }
+        let digests = self.config.digests;
+        match ch.kind {
+            PduType::IC_RESP => {
+                Layout::of(ch, Shape { hlen: 128, may_carry_data: false, digests: Digests::default() })
+            }
+            PduType::CAPSULE_RESP | PduType::R2T => {
+                Layout::of(ch, Shape { hlen: 24, may_carry_data: false, digests })
+            }
+            PduType::C2H_DATA => Layout::of(ch, Shape { hlen: 24, may_carry_data: true, digests }),
+            _ => Err(Fault::field(0)),
+        }
+    }
+
+    fn on_head(&mut self, layout: Layout, now: Tick) -> Result<(), ConnectionError> {
+        let result = match self.kind {
+            PduType::IC_RESP => return self.on_ic_resp(now),
+            PduType::CAPSULE_RESP => self.on_response(),
+            PduType::R2T => self.on_r2t(),
+            PduType::C2H_DATA => self.on_c2h_data(layout),
+            _ => {
+                self.stage = Stage::Terminating;
+                return Err(peer_fault(&self.rx));
+            }
+        };
+        result.map_err(|fault| self.terminate(fault, now))
+    }
+
+    fn begin(&mut self, kind: PduType) {
+        self.kind = kind;
+    }
+
+    fn end_data(&mut self, is_intact: bool, _now: Tick) {
+        let Some((slot, flags)) = self.receiving.take() else { return };
+        let Some(command) = self.commands.get_mut(slot.index()) else { return };
+        command.is_intact &= is_intact;
+        if flags & flag::SUCCESS != 0 {
+            let cid = u16::from(command.generation) << INDEX_BITS | slot.0;
+            self.complete(slot, Cqe::new(cid, Status::SUCCESS));
+        }
+    }
+
+    fn end_with(&mut self, request: Transmit, now: Tick) {
+        self.stage = Stage::Terminating;
+        self.outgoing.clear();
+        self.urgent = Some(Box::new(request));
+        self.clock = Clock::new(now, TERMINATION_TIMEOUT, Waiting::Close);
+    }
+}
 
 impl Connection {
     /// A connection over a socket that was just connected; the ICReq waits in `poll_transmit`.
@@ -166,7 +235,7 @@ impl Connection {
             event: None,
             outgoing: VecDeque::with_capacity(usize::from(config.depth).saturating_mul(2)),
             urgent: Some(Box::new(Transmit::header(&request, PduType::IC_REQ, Digests::default()))),
-            deadline: Some((now.after(IC_REQ_TIMEOUT), Waiting::Initialization)),
+            clock: Clock::new(now, IC_REQ_TIMEOUT, Waiting::Initialization),
         }
     }
 
@@ -245,28 +314,7 @@ impl Connection {
     pub fn on_header(&mut self, bytes: &[u8], now: Tick) -> Result<usize, ConnectionError> {
         assert!(self.event.is_none(), "events are polled before more is received");
         assert!(self.stage != Stage::Terminating, "nothing is received after a fault");
-        let mut used = 0usize;
-        loop {
-            let rest = bytes.get(used..).unwrap_or_default();
-            let (taken, step) = self.rx.on_header(rest).map_err(|fault| self.terminate(fault, now))?;
-            used = used.saturating_add(taken);
-            match step {
-                Step::Incomplete => return Ok(used),
-                Step::Common(ch) => {
-                    let layout = self.layout_of(&ch).map_err(|fault| self.terminate(fault, now))?;
-                    self.kind = ch.kind;
-                    self.rx.begin_head(layout);
-                }
-                Step::Head(layout) => {
-                    self.on_head(layout, now)?;
-                    return Ok(used);
-                }
-                Step::Trailer { is_intact } => {
-                    self.end_data(is_intact);
-                    return Ok(used);
-                }
-            }
-        }
+        side::on_header(self, bytes, now)
     }
 
     /// Sees payload that was placed where [`Connection::want`] said.
@@ -276,8 +324,8 @@ impl Connection {
     ///
     /// # Panics
     /// If more is shown than was wanted.
-    pub fn on_payload(&mut self, bytes: &[u8], _now: Tick) -> Result<(), ConnectionError> {
-        let is_complete = self.rx.on_payload(bytes);
+    pub fn on_payload(&mut self, bytes: &[u8], now: Tick) -> Result<(), ConnectionError> {
+        let is_complete = side::on_payload(self, bytes, now);
         let taken = u32::try_from(bytes.len()).unwrap_or(u32::MAX);
         if let Some((slot, _)) = self.receiving
             && let Some(command) = self.commands.get_mut(slot.index())
@@ -285,7 +333,7 @@ impl Connection {
             command.received = command.received.saturating_add(taken);
         }
         if is_complete {
-            self.end_data(true);
+            self.end_data(true, now);
         }
         Ok(())
     }
@@ -319,7 +367,7 @@ impl Connection {
     /// When [`Connection::on_deadline`] is to be called.
     #[must_use]
     pub fn poll_deadline(&self) -> Option<Tick> {
-        self.deadline.map(|(at, _)| at)
+        self.clock.next()
     }
 
     /// Time has passed.
@@ -327,53 +375,10 @@ impl Connection {
     /// # Errors
     /// [`ConnectionError::TimedOut`] if it was too much.
     pub fn on_deadline(&mut self, now: Tick) -> Result<(), ConnectionError> {
-        match self.deadline {
-            Some((at, waiting)) if now >= at => Err(ConnectionError::TimedOut(waiting)),
-            Some(_) | None => Ok(()),
-        }
+        self.clock.check(now)
     }
 
-    fn layout_of(&self, ch: &CommonHeader) -> Result<Layout, Fault> {
-        if !is_known(ch.kind) {
-            return Err(Fault::field(0));
-        }
-        if ch.kind == PduType::C2H_TERM_REQ {
-            return Layout::of_termination(ch);
-        }
-        if (self.stage == Stage::AwaitIcResp) != (ch.kind == PduType::IC_RESP) {
-            return Err(Fault::sequence());
-        }
-        let digests = self.config.digests;
-        match ch.kind {
-            PduType::IC_RESP => {
-                Layout::of(ch, Shape { hlen: 128, may_carry_data: false, digests: Digests::default() })
-            }
-            PduType::CAPSULE_RESP | PduType::R2T => {
-                Layout::of(ch, Shape { hlen: 24, may_carry_data: false, digests })
-            }
-            PduType::C2H_DATA => Layout::of(ch, Shape { hlen: 24, may_carry_data: true, digests }),
-            _ => Err(Fault::field(0)),
-        }
-    }
-
-    fn on_head(&mut self, layout: Layout, now: Tick) -> Result<(), ConnectionError> {
-        let result = match self.kind {
-            PduType::IC_RESP => return self.on_ic_resp(layout, now),
-            PduType::CAPSULE_RESP => self.on_response(),
-            PduType::R2T => self.on_r2t(),
-            PduType::C2H_DATA => self.on_c2h_data(layout),
-            _ => {
-                self.stage = Stage::Terminating;
-                let (fes, fei) = self.rx.header::<TermReq>().map_or((0, 0), |t| (t.fes.get(), t.fei.get()));
-                return Err(ConnectionError::TerminatedByPeer(Fault { fes: Fes(fes), fei }));
-            }
-        };
-        result.map_err(|fault| self.terminate(fault, now))?;
-        self.rx.begin_payload(layout);
-        Ok(())
-    }
-
-    fn on_ic_resp(&mut self, layout: Layout, now: Tick) -> Result<(), ConnectionError> {
+    fn on_ic_resp(&mut self, now: Tick) -> Result<(), ConnectionError> {
         let Some(response) = self.rx.header::<IcResp>() else {
             return Err(self.terminate(Fault::field(2), now));
         };
@@ -391,8 +396,7 @@ impl Connection {
         self.cpda_z = cpda_z;
         self.h2c_data_max = max;
         self.stage = Stage::Ready;
-        self.deadline = None;
-        self.rx.begin_payload(layout);
+        self.clock.clear();
         self.event = Some(Event::Ready);
         Ok(())
     }
@@ -450,16 +454,6 @@ impl Connection {
         Ok(())
     }
 
-    fn end_data(&mut self, is_intact: bool) {
-        let Some((slot, flags)) = self.receiving.take() else { return };
-        let Some(command) = self.commands.get_mut(slot.index()) else { return };
-        command.is_intact &= is_intact;
-        if flags & flag::SUCCESS != 0 {
-            let cid = u16::from(command.generation) << INDEX_BITS | slot.0;
-            self.complete(slot, Cqe::new(cid, Status::SUCCESS));
-        }
-    }
-
     fn complete(&mut self, slot: Slot, mut cqe: Cqe) {
         let Some(command) = self.commands.get_mut(slot.index()) else { return };
         let is_short = matches!(command.data, Data::Read(len) if command.received < len);
@@ -471,21 +465,15 @@ impl Connection {
         self.event = Some(Event::Complete { slot, cqe });
     }
 
-    fn terminate(&mut self, fault: Fault, now: Tick) -> ConnectionError {
-        let transmit = Transmit::termination(PduType::H2C_TERM_REQ, fault, self.rx.quote());
-        self.stage = Stage::Terminating;
-        self.outgoing.clear();
-        self.urgent = Some(Box::new(transmit));
-        self.deadline = Some((now.after(TERMINATION_TIMEOUT), Waiting::Close));
-        ConnectionError::Protocol(fault)
-    }
-
-    fn transmit_capsule(&self, slot: Slot, sqe: Sqe) -> Transmit {
+    fn transmit_capsule(&mut self, slot: Slot, sqe: Sqe) -> Transmit {
         let header = CapsuleCmd { ch: CommonHeader::new_zeroed(), sqe };
         let sgl = sqe.dptr.as_sgl();
         let len = sgl.length.get();
         if sgl.kind != nvme_spec::SglKind::DATA_BLOCK_OFFSET || len == 0 {
             return Transmit::header(&header, PduType::CAPSULE_CMD, self.config.digests);
+        }
+        if let Some(command) = self.commands.get_mut(slot.index()) {
+            command.requested = (len, len); // all of it is on its way: an R2T would ask for what is behind its end
         }
         let options = DataOptions { digests: self.config.digests, align_z: self.cpda_z, flags: 0 };
         Transmit::with_payload(&header, PduType::CAPSULE_CMD, Payload { slot, offset: 0, len }, options)

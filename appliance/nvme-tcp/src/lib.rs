@@ -91,6 +91,7 @@ mod digest;
 pub mod host;
 pub mod limits;
 mod receive;
+mod side;
 mod transmit;
 mod wire;
 

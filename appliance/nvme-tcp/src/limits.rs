@@ -42,6 +42,15 @@ pub const IC_REQ_TIMEOUT: Duration = Duration::from_secs(10);
 /// Time for the Connect command after the ICReq.
 pub const CONNECT_TIMEOUT: Duration = Duration::from_secs(120);
 
+/// Time for a PDU from its first byte to its last: the longest (256 KiB of data) takes 21 s at 100 kbit/s. Hosts
+/// give up a command after 30 s themselves (Linux), so nobody loses anything who still works.
+pub const PDU_TIMEOUT: Duration = Duration::from_secs(30);
+
+/// Time for all the data that an R2T asked for, counted from the R2T; the owner may choose another
+/// ([`crate::controller::Config::data_timeout`]). The buffer is reserved meanwhile. Twice what Linux gives a whole command.
+pub const DATA_TIMEOUT: Duration = Duration::from_secs(60);
+const _: () = assert!(PDU_TIMEOUT.as_secs() < DATA_TIMEOUT.as_secs());
+
 /// Time for the peer to close after a termination request (TCP 1.1 §3.5.2.1).
 pub const TERMINATION_TIMEOUT: Duration = Duration::from_secs(30);
 

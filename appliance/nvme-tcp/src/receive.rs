@@ -115,7 +115,7 @@ pub(crate) enum Step {
     Incomplete,
     /// The common header is complete: [`Receiver::begin_head`] is next.
     Common(CommonHeader),
-    /// A head is complete: [`Receiver::begin_payload`] or [`Receiver::end_pdu`] is next.
+    /// A head is complete: [`Receiver::begin_payload`] is next.
     Head(Layout),
     /// A payload's digest has been compared.
     Trailer { is_intact: bool },
@@ -198,6 +198,11 @@ impl Receiver {
             return Ok(());
         }
         Err(Fault { fes: Fes::HEADER_DIGEST_ERROR, fei: u32::from_le_bytes(*sent) })
+    }
+
+    /// Some of a PDU is here, and not all of it.
+    pub(crate) fn is_inside_pdu(&self) -> bool {
+        self.have > 0 || !matches!(self.phase, Phase::Common)
     }
 
     /// The layout is known: the rest of the head comes next.

@@ -7,8 +7,10 @@
     reason = "tests may panic on what they made themselves"
 )]
 
+mod alignment;
 mod malformed;
 mod pair;
 mod random;
+mod time;
 mod transfer;
 mod wire;

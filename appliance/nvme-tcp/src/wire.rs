@@ -118,6 +118,10 @@ pub enum Waiting {
     Initialization,
     /// The Connect command.
     Connect,
+    /// The rest of a PDU that has begun.
+    Pdu,
+    /// The data that an R2T asked for.
+    Data,
     /// The peer to close, after a termination request.
     Close,
 }
@@ -143,6 +147,8 @@ impl fmt::Display for ConnectionError {
             Self::TerminatedByPeer(fault) => write!(f, "the peer terminated the connection: {fault}"),
             Self::TimedOut(Waiting::Initialization) => f.write_str("no connection initialization in time"),
             Self::TimedOut(Waiting::Connect) => f.write_str("no Connect command in time"),
+            Self::TimedOut(Waiting::Pdu) => f.write_str("the rest of a PDU did not come in time"),
+            Self::TimedOut(Waiting::Data) => f.write_str("data that was asked for did not come in time"),
             Self::TimedOut(Waiting::Close) => f.write_str("the peer did not close in time"),
             Self::Unsupported(what) => f.write_str(what),
         }

@@ -125,6 +125,7 @@ impl Target {
                 let is_served = slot.is_none_or(|slot| self.try_memory(place, &mut connection, slot));
                 if is_served && slot.is_some() {
                     connection.blocked = None;
+                    connection.tcp.on_resumed(now);
                     self.pump(place, &mut connection, net, now);
                 }
                 self.put(place, connection);

@@ -179,7 +179,9 @@ impl Target {
             connection.ending_looks += u32::from(connection.is_ending);
             let is_over = connection.ending_looks > ENDING_LOOKS_MAX
                 || (is_alive && is_memory_short && connection.keeps_memory_idle());
-            if is_alive && (is_over || connection.tcp.on_deadline(now).is_err()) {
+            // A host whose bytes have no place here is not late.
+            let is_late = connection.blocked.is_none() && connection.tcp.on_deadline(now).is_err();
+            if is_alive && (is_over || is_late) {
                 self.close(&mut connection, net);
             }
             self.put(place, connection);

@@ -8,6 +8,7 @@
 //! Invariant: a command identifier's bit is set from `take` to `finish`; `live` counts the bits.
 
 use crate::wire::Slot;
+use block::Tick;
 use nvme_spec::{Cqe, Status};
 use zerocopy::little_endian::{U32, U64};
 
@@ -49,11 +50,35 @@ impl Reply {
 pub(super) struct Incoming {
     pub(super) len: u32,
     pub(super) received: u32,
-    /// Asked for by an R2T; otherwise it came in the capsule.
-    pub(super) is_requested: bool,
+    source: Source,
     is_intact: bool,
     /// The command was answered before its data had arrived.
     pub(super) answer: Option<Reply>,
+}
+
+/// Where write data comes from.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Source {
+    /// The capsule.
+    Capsule,
+    /// An R2T that waits to be sent. What comes before is nothing that we asked for.
+    Unsent { due: Tick },
+    /// An R2T that was sent.
+    Requested { due: Tick },
+}
+
+impl Incoming {
+    /// An R2T for it was sent.
+    pub(super) fn is_requested(&self) -> bool {
+        matches!(self.source, Source::Requested { .. })
+    }
+
+    fn due(&self) -> Option<Tick> {
+        match self.source {
+            Source::Capsule => None,
+            Source::Unsent { due } | Source::Requested { due } => Some(due),
+        }
+    }
 }
 
 #[derive(Clone, Copy, Debug)]
@@ -177,11 +202,43 @@ impl Slots {
         }
     }
 
-    pub(super) fn expect_data(&mut self, slot: Slot, len: u32, is_requested: bool) {
+    /// Data will come: in the capsule, or for an R2T, until `due`.
+    pub(super) fn expect_data(&mut self, slot: Slot, len: u32, due: Option<Tick>) {
         let command = self.command(slot);
         assert!(matches!(command.state, State::Held), "data is asked for once, before the answer");
-        let incoming = Incoming { len, received: 0, is_requested, is_intact: true, answer: None };
-        command.state = State::Incoming(incoming);
+        let source = due.map_or(Source::Capsule, |due| Source::Unsent { due });
+        command.state = State::Incoming(Incoming { len, received: 0, source, is_intact: true, answer: None });
+    }
+
+    /// The R2T was handed out: the data may come.
+    pub(super) fn request_sent(&mut self, slot: Slot) {
+        if let Some(incoming) = self.incoming_mut(slot)
+            && let Source::Unsent { due } = incoming.source
+        {
+            incoming.source = Source::Requested { due };
+        }
+    }
+
+    fn all_incoming(&mut self) -> impl Iterator<Item = &mut Incoming> {
+        self.commands.iter_mut().filter_map(|command| match &mut command.state {
+            State::Incoming(incoming) => Some(incoming),
+            State::Free | State::Held | State::Replying { .. } | State::Sent => None,
+        })
+    }
+
+    /// When the first data that was asked for is due.
+    pub(super) fn data_due(&mut self) -> Option<Tick> {
+        self.all_incoming().filter_map(|incoming| incoming.due()).min()
+    }
+
+    /// No data is due before this.
+    pub(super) fn postpone_data(&mut self, until: Tick) {
+        for incoming in self.all_incoming() {
+            match &mut incoming.source {
+                Source::Capsule => {}
+                Source::Unsent { due } | Source::Requested { due } => *due = until.max(*due),
+            }
+        }
     }
 
     pub(super) fn end_part(&mut self, slot: Slot, is_intact: bool) -> Part {

@@ -6,7 +6,9 @@ use crate::limits::{H2C_DATA_MAX, REFUSALS_MAX};
 use crate::wire::{ConnectionError, Digests, Fault, Waiting, Want};
 use crate::{data_digest, host};
 use nvme_spec::entry::{DataPointer, FLAGS_SGL};
-use nvme_spec::tcp::{CapsuleCmd, CapsuleResp, CommonHeader, DataPdu, Fes, IcReq, PduType, TermReq, flag};
+use nvme_spec::tcp::{
+    CapsuleCmd, CapsuleResp, CommonHeader, DataPdu, Fes, IcReq, PduType, R2t, TermReq, flag,
+};
 use nvme_spec::{NvmOpcode, Sgl, SglKind, Sqe, Status};
 use zerocopy::{FromBytes, FromZeros, IntoBytes};
 
@@ -60,6 +62,7 @@ fn ready(digests: Digests) -> Connection {
     if digests == Digests::default() {
         assert_eq!(feed(&mut connection, capsule(5, Sgl::transport(8192)).as_bytes()), None);
         assert_eq!(connection.in_flight(), 1);
+        while connection.poll_transmit().is_some() {}
     }
     connection
 }
@@ -157,6 +160,23 @@ fn host_data() {
     bytes.resize(24 + 8192, 0);
     assert_eq!(feed(&mut connection, &bytes), None);
     assert_eq!(feed(&mut connection, &bytes), sequence);
+}
+
+/// Goal: a host that guesses the tag of an R2T, and sends the data before it was asked, is not served.
+#[test]
+fn data_before_the_r2t() {
+    let mut connection = ready(Digests::default());
+    assert_eq!(feed(&mut connection, capsule(6, Sgl::transport(512)).as_bytes()), None);
+    let mut header = h2c(0, 512);
+    (header.cccid, header.ttag) = (6.into(), 2.into());
+    let request = connection.poll_transmit().expect("the R2T");
+    let sent = R2t::read_from_bytes(request.head()).expect("the R2T");
+    assert_eq!((sent.cccid, sent.ttag), (header.cccid, header.ttag), "the tag is as guessed");
+    assert_eq!(feed(&mut connection, header.as_bytes()), None, "after the R2T it is welcome");
+
+    let mut connection = ready(Digests::default());
+    assert_eq!(feed(&mut connection, capsule(6, Sgl::transport(512)).as_bytes()), None);
+    assert_eq!(feed(&mut connection, header.as_bytes()), Some(fault(Fes::SEQUENCE_ERROR, 0)));
 }
 
 /// Goal: a wrong SGL costs the command, and the connection only if data follows that nobody can attribute.
@@ -269,7 +289,7 @@ fn termination_is_understood() {
 fn host_checks_the_controller() {
     let config = host::Config { digests: Digests { header: true, data: true }, ..host::Config::default() };
     let mut host = host::Connection::new(config, NOW);
-    let mut controller = Connection::new(Config { digests: Digests::default() }, NOW);
+    let mut controller = Connection::new(Config { digests: Digests::default(), ..Config::default() }, NOW);
     assert_eq!(feed(&mut controller, host.poll_transmit().expect("ICReq").head()), None);
     let response = controller.poll_transmit().expect("ICResp");
     assert!(matches!(host.on_header(response.head(), NOW), Err(ConnectionError::Unsupported(_))));
@@ -279,6 +299,17 @@ fn host_checks_the_controller() {
     response.ch = common(PduType::CAPSULE_RESP, 24, 0, 24);
     let error = pair.host.on_header(response.as_bytes(), NOW).expect_err("no such command");
     assert_eq!(error, ConnectionError::Protocol(fault(Fes::SEQUENCE_ERROR, 0)));
+
+    // Data that went in the capsule is not sent a second time.
+    let mut pair = Pair::new(&Options::default());
+    pair.write(vec![1; 512]);
+    let capsule = pair.host.poll_transmit().expect("the capsule");
+    let mut request = R2t::new_zeroed();
+    request.ch = common(PduType::R2T, 24, 0, 24);
+    let sent = CapsuleCmd::read_from_prefix(capsule.head()).expect("the capsule").0;
+    (request.cccid, request.r2tl) = (sent.sqe.cid, 512.into());
+    let error = pair.host.on_header(request.as_bytes(), NOW).expect_err("nothing is left to be asked for");
+    assert_eq!(error, ConnectionError::Protocol(fault(Fes::DATA_OUT_OF_RANGE, 0)));
 }
 
 /// Goal: a termination request is the last PDU. Found by fuzzing: a command that was answered after the fault was still

@@ -1,6 +1,6 @@
 //! Golden dumps: what is on the wire, byte by byte.
 
-use super::pair::{Options, Pair};
+use super::pair::{NOW, Options, Pair};
 use crate::wire::Digests;
 use expect_test::expect;
 use std::fmt::Write;
@@ -86,4 +86,29 @@ fn conversation_with_digests() {
         0120: 00 00 00 00 04 00 00 00 00 30 00 00 68 16 f8 39
     "#]]
     .assert_eq(&dump(&pair.to_host));
+}
+
+/// Goal: the termination requests, either way, as they are on the wire: a command of a reserved type is told to its host,
+/// an R2T of nobody to its controller.
+#[test]
+fn termination_requests() {
+    let mut pair = Pair::new(&Options::default());
+    let wrong = [0x08, 0, 24, 0, 24, 0, 0, 0];
+    pair.controller.on_header(&wrong, NOW).expect_err("a reserved type");
+    let request = pair.controller.poll_transmit().expect("the request");
+    expect![[r#"
+        0000: 03 00 18 00 20 00 00 00 01 00 00 00 00 00 00 00
+        0010: 00 00 00 00 00 00 00 00 08 00 18 00 18 00 00 00
+    "#]]
+    .assert_eq(&dump(request.head()));
+    let mut wrong = vec![0x09, 0, 24, 0, 24, 0, 0, 0];
+    wrong.resize(24, 0xee);
+    pair.host.on_header(&wrong, NOW).expect_err("an R2T for no command");
+    let request = pair.host.poll_transmit().expect("the request");
+    expect![[r#"
+        0000: 02 00 18 00 30 00 00 00 02 00 00 00 00 00 00 00
+        0010: 00 00 00 00 00 00 00 00 09 00 18 00 18 00 00 00
+        0020: ee ee ee ee ee ee ee ee ee ee ee ee ee ee ee ee
+    "#]]
+    .assert_eq(&dump(request.head()));
 }

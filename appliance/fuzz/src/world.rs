@@ -6,7 +6,7 @@ use core::time::Duration;
 use nvme_spec::entry::FLAGS_SGL;
 use nvme_spec::fabrics::{Connect, ConnectData, DISCOVERY_NQN, Nqns, Property};
 use nvme_spec::register::{Cc, offset};
-use nvme_spec::{Cqe, Sqe};
+use nvme_spec::{Cqe, Sqe, Status};
 use nvme_subsystem::limits::{ADMIN_DATA_MAX, AER_MAX, TRANSFER_MAX};
 use nvme_subsystem::{
     Action, Answer, Command, ConnectionId, Endpoints, Hosts, Io, IoKind, NamespaceConfig, Outcome, Queue,
@@ -178,6 +178,10 @@ impl World {
                 assert!(open.queue.is_some_and(|queue| queue.qid == 0), "only admin queues have events");
                 open.held.push((tag, sqe.cid.get()));
                 None
+            }
+            Outcome::Abort { connection, .. } => {
+                assert!(self.open.iter().any(|open| open.id == connection), "a queue that is there");
+                Some(Answer { cqe: Cqe::new(sqe.cid.get(), Status::SUCCESS), data: Vec::new() })
             }
             Outcome::NeedsData { .. } => unreachable!("the caller has given it"),
         }

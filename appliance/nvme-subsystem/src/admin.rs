@@ -73,16 +73,22 @@ pub(crate) fn command(target: &mut Target, key: Key, command: &Command<'_>) -> R
     }
 }
 
-/// Event requests are aborted; everything else runs to its end, which is what dword 0 tells (Base 2.1 §5.1.1).
+/// Event requests are aborted here; whether another command still waits for something is known to the owner.
 fn abort(target: &mut Target, key: Key, command: &Command<'_>) -> Result<Outcome, Refusal> {
     let controller = target.controllers.get_mut(key).ok_or(Status::ABORTED_SQ_DELETION)?;
     if controller.is_discovery() {
         return Err(Status::INVALID_OPCODE.dnr().into());
     }
     let [q0, q1, c0, c1] = command.sqe.cdw10.to_bytes();
-    let is_admin = u16::from_le_bytes([q0, q1]) == 0;
-    let is_aborted = is_admin && controller.abort_held(u16::from_le_bytes([c0, c1]), &mut target.actions);
-    Ok(Outcome::Done(Answer::with_result(command.sqe, u32::from(!is_aborted))))
+    let (qid, cid) = (u16::from_le_bytes([q0, q1]), u16::from_le_bytes([c0, c1]));
+    if qid == 0 && controller.abort_held(cid, &mut target.actions) {
+        return Ok(Outcome::Done(Answer::success(command.sqe)));
+    }
+    let queue = if qid == 0 { Some(controller.admin) } else { controller.io_queues.get(&qid).copied() };
+    match queue {
+        Some(connection) => Ok(Outcome::Abort { connection, cid }),
+        None => Ok(Outcome::Done(Answer::with_result(command.sqe, 1))),
+    }
 }
 
 /// At most as much of a page as the host has room for.

@@ -4,6 +4,7 @@
 //!   transport ──Command──▶ on_command ─┬─ Done(answer) ─────────────────────────────────▶ transport
 //!                                      ├─ NeedsData ── data arrives ──▶ on_data ────────▶ Done, Connected
 //!                                      ├─ Io ── storage ──▶ on_io_done ─────────────────▶ completion
+//!                                      ├─ Abort ── what the owner can still stop ──────▶ completion
 //!                                      └─ Held … something happens ──▶ poll_action ─────▶ Complete, Close
 //! ```
 //!
@@ -60,6 +61,7 @@
 //!     Outcome::Connected { .. } => {}      // transport.set_queue(…), then answer
 //!     Outcome::Io(_) => {}                 // volume, range; then target.on_io_done(…)
 //!     Outcome::Held => {}
+//!     Outcome::Abort { .. } => {}          // end that command if it only waits; answer with bit 0 set if not
 //! }
 //! // After every call:
 //! while let Some(action) = target.poll_action() {

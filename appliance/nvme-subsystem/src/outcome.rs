@@ -45,6 +45,14 @@ pub enum Outcome {
     Io(Io),
     /// An Asynchronous Event Request: answered later by [`Action::Complete`].
     Held,
+    /// An Abort for a command that only the owner knows: if nothing has been done for it yet, and nothing will be, it ends
+    /// with Command Abort Requested, and bit 0 of the Abort's dword 0 is clear. Otherwise the bit is set (Base 2.1 §5.1.1).
+    Abort {
+        /// The connection of its queue.
+        connection: ConnectionId,
+        /// Its identifier.
+        cid: u16,
+    },
 }
 
 /// A finished command: the completion, and what is sent before it.

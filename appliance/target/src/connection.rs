@@ -45,6 +45,8 @@ pub(crate) struct Input {
 #[derive(Debug, Default)]
 pub(crate) struct Output {
     pub(crate) is_sending: bool,
+    /// The termination request was sent; the peer was told that nothing follows.
+    pub(crate) is_finished: bool,
     /// Looks at the clock while that send was in flight and others waited for memory.
     pub(crate) idle_looks: u32,
     /// Slots whose last PDU is in the send in flight.

@@ -6,7 +6,7 @@ use crate::connection::{Connection, Life};
 use crate::limits::{PAGES_WAITING_MAX, TRANSFER_BYTES_MAX};
 use block::Tick;
 use nvme_spec::{Cqe, Sqe, Status};
-use nvme_subsystem::{Action, Answer, Command, Io, IoKind, Outcome};
+use nvme_subsystem::{Action, Answer, Command, ConnectionId, Io, IoKind, Outcome};
 use nvme_tcp::Slot;
 use nvme_tcp::controller::{Data, Event, Queue, Reply};
 
@@ -46,9 +46,48 @@ impl Target {
                 self.need_data(place, connection, slot, (len as usize, data), Purpose::Data);
             }
             Outcome::Io(io) => self.on_io(place, connection, slot, io, data),
+            Outcome::Abort { connection: other, cid } => {
+                let is_aborted = self.abort((place, connection), other, cid);
+                self.answer(place, connection, slot, Reply::result(u64::from(!is_aborted)));
+            }
             outcome @ (Outcome::Done(_) | Outcome::Connected { .. } | Outcome::Held) => {
                 self.on_outcome(place, connection, slot, outcome);
             }
+        }
+    }
+
+    /// Aborts a command of a connection that is in its place, or of the one at hand; says whether.
+    fn abort(&mut self, (place, connection): (usize, &mut Connection), id: ConnectionId, cid: u16) -> bool {
+        if connection.id == Some(id) {
+            return self.abort_waiting(place, connection, cid);
+        }
+        let Some(place) = self.by_id.get(&id).copied() else { return false };
+        let Some(mut connection) = self.take(place) else { return false };
+        let is_aborted = self.abort_waiting(place, &mut connection, cid);
+        self.put(place, connection);
+        is_aborted
+    }
+
+    /// Ends a command that waits for memory or for data of its host: no drive has heard of it. One that a drive works on
+    /// runs to its end: it could not be told what of it was done.
+    fn abort_waiting(&mut self, place: usize, connection: &mut Connection, cid: u16) -> bool {
+        let Some(slot) = connection.tcp.find(cid).filter(|_| connection.life == Life::Open) else {
+            return false;
+        };
+        let command = connection.command(slot);
+        match command.state {
+            State::AwaitMemory(_, Transfer::OnRequest | Transfer::ToHost) => {
+                self.waiting.retain(|other| *other != (place, slot));
+                self.answer(place, connection, slot, Reply::status(Status::ABORT_REQUESTED));
+                true
+            }
+            // The data is on its way, or behind bytes that wait for memory: it is thrown away, and then comes the answer.
+            // Before that the host may not use its memory for anything else (TCP 1.1 §3.3.2.2).
+            State::AwaitMemory(_, Transfer::InCapsule) | State::AwaitData(_) => {
+                command.failure.get_or_insert(Failure::Status(Status::ABORT_REQUESTED));
+                true
+            }
+            State::Idle | State::AtDevices(..) | State::Held(_) | State::Answered => false,
         }
     }
 
@@ -135,7 +174,9 @@ impl Target {
                 self.on_answer(place, connection, slot, answer);
             }
             Outcome::Held => connection.command(slot).state = State::Held(slot),
-            Outcome::Io(_) | Outcome::NeedsData { .. } => unreachable!("handled where the command arrived"),
+            Outcome::Io(_) | Outcome::NeedsData { .. } | Outcome::Abort { .. } => {
+                unreachable!("handled where the command arrived")
+            }
         }
     }
 

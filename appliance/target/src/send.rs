@@ -36,6 +36,10 @@ impl Target {
             net.recycle(outgoing);
             if connection.is_ending {
                 self.close(connection, net);
+            } else if connection.life == Life::Terminating && !connection.output.is_finished {
+                // Not before: what was in flight at the fault is followed by the termination request.
+                connection.output.is_finished = true;
+                net.finish_sending(connection.socket);
             }
             return;
         }
@@ -63,9 +67,6 @@ impl Target {
         if result.is_err() {
             self.close(connection, net);
             return;
-        }
-        if connection.life == Life::Terminating {
-            net.finish_sending(connection.socket);
         }
         // Lists it again: there may be more to send, and the protocol may have waited for a free slot.
         self.pump(place, connection, net, now);

@@ -1,8 +1,10 @@
 //! The target over a drive that obeys the test: it fails, or holds its completions, when told. The loop turns in the test's
 //! thread with the test's clock; hosts run in threads of their own.
 
+mod abort;
 mod commands;
 pub(crate) mod host;
+mod known_bugs;
 
 use crate::{Devices, JOB_TAG, Target, limits};
 use block::{BlockDevice, Blocks, Bytes, Completion, Geometry, MediaError, Op, Tag, Tick};

@@ -50,7 +50,8 @@ fn events_are_off_by_default() {
     assert_eq!(host.actions(), []);
 }
 
-/// Goal: four requests are held, the fifth is refused; Abort ends one of them, and says that it cannot end other commands.
+/// Goal: four requests are held, the fifth is refused; Abort ends one of them, and asks the owner about other commands of
+/// queues that exist.
 #[test]
 fn limits_and_abort() {
     let mut host = Host::ready();
@@ -64,9 +65,15 @@ fn limits_and_abort() {
     assert_eq!(host.admin(abort, 0).cqe.dw0.get(), 0);
     let [Action::Complete { cqe, .. }] = host.actions()[..] else { panic!("one ends") };
     assert_eq!((cqe.cid.get(), cqe.status()), (2, Status::ABORT_REQUESTED));
+    let asked = |outcome: Outcome| match outcome {
+        Outcome::Abort { connection, cid } => (connection, cid),
+        other => panic!("{other:?}"),
+    };
+    assert_eq!(asked(host.outcome(host.admin, abort, 0)), (host.admin, 2));
+    abort.cdw10 = (9 << 16 | 1).into(); // on an I/O queue that is not there
     assert_eq!(host.admin(abort, 0).cqe.dw0.get(), 1);
-    abort.cdw10 = (1 << 16 | 1).into(); // on an I/O queue
-    assert_eq!(host.admin(abort, 0).cqe.dw0.get(), 1);
+    let queue = host.io_queue(1);
+    assert_eq!(asked(host.outcome(host.admin, abort, 0)), (queue, 9));
     assert!(matches!(host.request_event(5), Outcome::Held));
 }
 

@@ -329,3 +329,22 @@ fn nothing_follows_a_termination_request() {
     connection.respond(slot, Reply::status(Status::SUCCESS));
     assert!(connection.poll_transmit().is_none());
 }
+
+/// Goal: CVE-2025-21927 (Linux host): the header length of a PDU was believed when its digest was computed, which read and
+/// wrote behind the header. Both ends refuse a length that is not the type's.
+#[test]
+fn header_length_is_the_types() {
+    let digests = Digests { header: true, data: false };
+    for hlen in [0, 7, 23, 25, 128, 252, 255] {
+        let mut bytes = common(PduType::CAPSULE_RESP, hlen, 0, 28).as_bytes().to_vec();
+        bytes[1] = flag::HDGST;
+        bytes.resize(300, 0);
+        let mut options = Options::default();
+        options.host.digests = digests;
+        let mut pair = Pair::new(&options);
+        let error = pair.host.on_header(&bytes, NOW).expect_err("it is refused");
+        assert_eq!(error, ConnectionError::Protocol(fault(Fes::INVALID_HEADER_FIELD, 2)));
+        bytes[0] = PduType::CAPSULE_CMD.0;
+        assert_eq!(feed(&mut ready(digests), &bytes), Some(fault(Fes::INVALID_HEADER_FIELD, 2)));
+    }
+}

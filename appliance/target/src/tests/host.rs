@@ -26,6 +26,8 @@ pub(crate) struct Queue {
     buffers: Vec<Vec<u8>>,
     completed: Vec<(Slot, Cqe)>,
     is_ready: bool,
+    /// Identifier of the command whose capsule was sent last.
+    pub(crate) last_cid: u16,
 }
 
 /// Which queue to connect.
@@ -49,6 +51,7 @@ impl Queue {
             buffers: vec![Vec::new(); usize::from(DEPTH)],
             completed: Vec::new(),
             is_ready: false,
+            last_cid: 0,
         };
         while !queue.is_ready {
             queue.turn()?;
@@ -122,6 +125,11 @@ impl Queue {
         Ok((cqe, std::mem::take(&mut self.buffers[slot.index()])))
     }
 
+    /// The same socket once more, for bytes that no good host sends.
+    pub(crate) fn stream(&self) -> TcpStream {
+        self.stream.try_clone().expect("a second handle")
+    }
+
     pub(crate) fn set_in_capsule_max(&mut self, bytes: u32) {
         self.connection.set_in_capsule_max(bytes);
     }
@@ -129,6 +137,12 @@ impl Queue {
     /// Sends what is to be sent, receives once.
     pub(crate) fn turn(&mut self) -> io::Result<()> {
         self.send()?;
+        self.receive()?;
+        self.send()
+    }
+
+    /// Receives once, and answers nothing.
+    pub(crate) fn receive(&mut self) -> io::Result<()> {
         let mut input = vec![0; 64 << 10];
         let count = self.stream.read(&mut input)?;
         if count == 0 {
@@ -154,11 +168,14 @@ impl Queue {
                 }
             }
         }
-        self.send()
+        Ok(())
     }
 
     pub(crate) fn send(&mut self) -> io::Result<()> {
         while let Some(transmit) = self.connection.poll_transmit() {
+            if let [4, _, _, _, _, _, _, _, _, _, low, high, ..] = *transmit.head() {
+                self.last_cid = u16::from_le_bytes([low, high]);
+            }
             self.stream.write_all(transmit.head())?;
             let Some(payload) = transmit.payload else { continue };
             let data = &self.buffers[payload.slot.index()][payload.offset as usize..][..payload.len as usize];
@@ -169,6 +186,13 @@ impl Queue {
         }
         Ok(())
     }
+}
+
+/// Enables the controller of an admin queue.
+pub(crate) fn enable(admin: &mut Queue) -> io::Result<()> {
+    let cc = Cc::new().with_en(true).with_iosqes(6).with_iocqes(4);
+    let property = Property { offset: offset::CC, is_wide: false };
+    expect(admin.command(property.set(u64::from(cc.into_bits())))?)
 }
 
 /// A connected host: an admin queue and one IO queue.
@@ -190,9 +214,7 @@ impl Host {
     ) -> io::Result<Self> {
         let which = Which { subsystem, host, qid: 0, cntlid: 0xffff };
         let (mut admin, cntlid) = Queue::connect(address, which, digests)?;
-        let cc = Cc::new().with_en(true).with_iosqes(6).with_iocqes(4);
-        let property = Property { offset: offset::CC, is_wide: false };
-        expect(admin.command(property.set(u64::from(cc.into_bits())))?)?;
+        enable(&mut admin)?;
         let (mut io, _) = Queue::connect(address, Which { qid: 1, cntlid, ..which }, digests)?;
         io.set_in_capsule_max(16 << 10);
         Ok(Self { admin, io })

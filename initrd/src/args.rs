@@ -10,7 +10,7 @@ use std::net::Ipv4Addr;
 
 /// All arguments with what they take, in the order in which help prints them.
 pub const KNOWN: [(&str, &str); 9] = [
-    ("ironbay.insecure", "1: the API listens without authentication (lab only)"),
+    ("ironbay.insecure", "1: the API and volumes without a list of hosts are open to everybody (lab only)"),
     ("ironbay.hugepages", "MiB of hugepage memory for the engine"),
     ("ironbay.mode", "latency, balanced or eco"),
     ("ironbay.ip", "dhcp, or ADDRESS/PREFIX[,GATEWAY]"),
@@ -309,7 +309,7 @@ mod tests {
         assert_eq!(args, Args::default());
         expect![[r#"
             read kernel argument ironbay.insecure: value "yes" is not understood
-              -> it takes 1: the API listens without authentication (lab only); the default is used now
+              -> it takes 1: the API and volumes without a list of hosts are open to everybody (lab only); the default is used now
             read kernel argument ironbay.hugepages: value "0" is not understood
               -> it takes MiB of hugepage memory for the engine; the default is used now
             read kernel argument ironbay.hugepages: value "-1" is not understood

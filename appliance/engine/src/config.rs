@@ -3,6 +3,7 @@
 use crate::{DriveSpec, Mode};
 use core::fmt;
 use std::net::SocketAddr;
+use uuid::Uuid;
 
 /// Something that happened without being asked for.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -33,6 +34,11 @@ pub struct EngineConfig {
     pub hugepages: bool,
     /// How eagerly the core polls.
     pub mode: Mode,
+    /// Every host may connect, and use the volumes that have no list of hosts. Otherwise only hosts on lists may.
+    pub is_insecure: bool,
+    /// What the node is, the same at every start: its discovery subsystem is named after it. Nil if nothing is known; then
+    /// the name is new at every start.
+    pub identity: Uuid,
     /// Shown as the version of the software.
     pub version: String,
     /// Where events go; `None` drops them.
@@ -40,7 +46,7 @@ pub struct EngineConfig {
 }
 
 impl Default for EngineConfig {
-    /// No drives, no addresses, 64 MiB of ordinary pages, balanced polling.
+    /// No drives, no addresses, 64 MiB of ordinary pages, balanced polling, for hosts on lists only.
     fn default() -> Self {
         Self {
             drives: Vec::new(),
@@ -49,6 +55,8 @@ impl Default for EngineConfig {
             arena_bytes: 64 << 20,
             hugepages: false,
             mode: Mode::Balanced,
+            is_insecure: false,
+            identity: Uuid::nil(),
             version: env!("CARGO_PKG_VERSION").to_owned(),
             events: None,
         }

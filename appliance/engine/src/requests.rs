@@ -390,7 +390,7 @@ impl Core {
 }
 
 /// A random UUID (version 4).
-fn random_uuid(random: &mut std::fs::File) -> Uuid {
+pub(crate) fn random_uuid(random: &mut std::fs::File) -> Uuid {
     let mut bytes = [0; 16];
     random.read_exact(&mut bytes).expect("the kernel always has random bytes");
     uuid::Builder::from_random_bytes(bytes).into_uuid()

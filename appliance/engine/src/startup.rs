@@ -9,10 +9,11 @@ use crate::config::EngineConfig;
 use crate::core::{Core, Facts, Parts};
 use crate::drives::{open_all, probe_all, wait};
 use crate::limits::ARENA_BYTES_PER_DRIVE;
+use crate::requests::random_uuid;
 use crate::{Event, StartError};
 use dma::{Arena, ArenaConfig};
-use net::{Net, Waker};
-use nvme_spec::fabrics::DISCOVERY_NQN;
+use net::{ListenerId, Net, Waker};
+use nvme_spec::fabrics::UUID_NQN_PREFIX;
 use nvme_subsystem::TargetConfig;
 use pool::{Begun, Imported, Pool};
 use std::fs::File;
@@ -21,6 +22,7 @@ use std::net::SocketAddr;
 use std::time::Instant;
 use target::limits::ARENA_BYTES_MIN;
 use target::{Devices, Target};
+use uuid::Uuid;
 
 /// A core and its sockets, listening.
 pub(crate) struct Ready {
@@ -38,7 +40,7 @@ pub(crate) fn start(mut config: EngineConfig, waker: &Waker, started: Instant) -
         }
     };
     let system = |what| move |source: io::Error| StartError::System { what, source };
-    let random = File::open("/dev/urandom").map_err(system("the source of random numbers"))?;
+    let mut random = File::open("/dev/urandom").map_err(system("the source of random numbers"))?;
     let mut net = Net::new(waker.clone()).map_err(system("io_uring"))?;
     let arena = arena(&config)?;
     if let Some(why) = arena.hugepages_refused() {
@@ -54,15 +56,21 @@ pub(crate) fn start(mut config: EngineConfig, waker: &Waker, started: Instant) -
     for pool in &offline {
         notify("pool-offline", format!("pool/{}", pool.name()), pool.detail.clone());
     }
+    let identity = if config.identity.is_nil() { random_uuid(&mut random) } else { config.identity };
     let mut target = Target::new(
         TargetConfig {
-            discovery_nqn: DISCOVERY_NQN.to_owned(),
+            discovery_nqn: discovery_nqn(identity),
+            // A node alone: others export other subsystems.
+            node: 0,
             io_port: 0,
             firmware: config.version.chars().take(8).collect(),
         },
         arena.clone(),
         devices,
     );
+    if config.is_insecure {
+        target.open_to_everybody();
+    }
     for mut pool in pools {
         let (object, name) = (format!("pool/{}", pool.name()), pool.name().to_owned());
         match settle(&mut pool, &arena, target.devices_mut()) {
@@ -71,8 +79,9 @@ pub(crate) fn start(mut config: EngineConfig, waker: &Waker, started: Instant) -
         }
         target.add_pool(pool).expect("fewer pools than drives, and drives are bounded");
     }
-    let portals = listen(&mut net, &config.listen)?;
-    let discovery = listen(&mut net, &config.discovery)?;
+    let (_, portals) = listen(&mut net, &config.listen)?;
+    let (listeners, discovery) = listen(&mut net, &config.discovery)?;
+    listeners.into_iter().for_each(|listener| target.add_discovery_listener(listener));
     target.set_io_port(portals.first().map_or(0, SocketAddr::port));
     let start_ms = u64::try_from(started.elapsed().as_millis()).unwrap_or(u64::MAX);
     let facts =
@@ -81,6 +90,19 @@ pub(crate) fn start(mut config: EngineConfig, waker: &Waker, started: Instant) -
     Ok(Ready { core, net, portals, discovery })
 }
 
+/// The node's own name for its discovery subsystem: hosts tell by it two nodes apart, and one node on two paths. It is not
+/// the identity as such, of which a host that runs on this machine makes its own name.
+fn discovery_nqn(identity: Uuid) -> String {
+    let own = Uuid::from_u128(identity.as_u128() ^ DISCOVERY_MARK);
+    format!(
+        "{UUID_NQN_PREFIX}{}",
+        uuid::Builder::from_u128(own.as_u128()).with_version(uuid::Version::Custom).into_uuid()
+    )
+}
+
+/// Random, once, for [`discovery_nqn`].
+const DISCOVERY_MARK: u128 = 0x5d1f_08c2_96e3_4b7a_a40c_71de_35b9_c268;
+
 /// At least what the target needs beside what drives keep for themselves: else the longest commands would wait for ever.
 fn arena(config: &EngineConfig) -> Result<Arena, StartError> {
     let bytes = config.arena_bytes.max(ARENA_BYTES_MIN + config.drives.len() * ARENA_BYTES_PER_DRIVE);
@@ -88,11 +110,11 @@ fn arena(config: &EngineConfig) -> Result<Arena, StartError> {
         .map_err(|error| StartError::Arena { bytes, detail: error.to_string() })
 }
 
-fn listen(net: &mut Net, addresses: &[SocketAddr]) -> Result<Vec<SocketAddr>, StartError> {
+fn listen(net: &mut Net, addresses: &[SocketAddr]) -> Result<(Vec<ListenerId>, Vec<SocketAddr>), StartError> {
     addresses
         .iter()
         .map(|address| match net.listen(*address) {
-            Ok((_, local)) => Ok(local),
+            Ok(listening) => Ok(listening),
             Err(source) => Err(StartError::Listen { address: *address, source }),
         })
         .collect()

@@ -29,6 +29,8 @@ fn engine(drives: &[String], mode: Mode) -> Engine {
         discovery: vec![any()],
         arena_bytes: 16 << 20,
         mode,
+        is_insecure: true,
+        identity: Uuid::from_u128(0x1111),
         ..EngineConfig::default()
     };
     start(config).expect("an engine")

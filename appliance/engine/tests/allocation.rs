@@ -69,6 +69,7 @@ fn engine(mode: Mode) -> (Engine, String) {
         mode,
         // Called on the core's thread: when the pool is created, at the latest.
         events: Some(Box::new(|_| IS_CORE.set(true))),
+        is_insecure: true,
         ..EngineConfig::default()
     };
     let engine = start(config).expect("an engine");

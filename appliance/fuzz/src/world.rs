@@ -7,7 +7,7 @@ use nvme_spec::entry::FLAGS_SGL;
 use nvme_spec::fabrics::{Connect, ConnectData, DISCOVERY_NQN, Nqns, Property};
 use nvme_spec::register::{Cc, offset};
 use nvme_spec::{Cqe, Sqe, Status};
-use nvme_subsystem::limits::{ADMIN_DATA_MAX, AER_MAX, TRANSFER_MAX};
+use nvme_subsystem::limits::{ADMIN_DATA_MAX, AER_MAX, HELD_CONNECTS_MAX, TRANSFER_MAX};
 use nvme_subsystem::{
     Action, Answer, Command, ConnectionId, Endpoints, Hosts, Io, IoKind, NamespaceConfig, Outcome, Queue,
     Span, SubsystemConfig, Target, TargetConfig,
@@ -52,7 +52,8 @@ pub(crate) struct World {
 impl World {
     /// Namespaces 1 of 256 blocks and 3 of 65536 blocks in the open subsystem.
     pub(crate) fn new() -> Self {
-        let config = TargetConfig { discovery_nqn: NODE_NQN.into(), io_port: 4420, firmware: "0.1.0".into() };
+        let config =
+            TargetConfig { discovery_nqn: NODE_NQN.into(), node: 0, io_port: 4420, firmware: "0.1.0".into() };
         let mut target = Target::new(config);
         target.add_subsystem(subsystem(OPEN_NQN, true)).expect("a new subsystem");
         target.add_subsystem(subsystem(LISTED_NQN, false)).expect("a new subsystem");
@@ -95,7 +96,7 @@ impl World {
     pub(crate) fn accept(&mut self) -> Option<usize> {
         let local = "[::ffff:10.0.0.5]:8009".parse().expect("an address");
         let peer = "10.0.0.7:51234".parse().expect("an address");
-        let id = self.target.on_accept(Endpoints { local, peer })?;
+        let id = self.target.on_accept(Endpoints { local, peer, is_discovery_only: false })?;
         self.open.push(Open { id, queue: None, next_tag: 1, held: Vec::new(), pending: Vec::new() });
         Some(self.open.len() - 1)
     }
@@ -139,8 +140,8 @@ impl World {
                 "{len} bytes are asked for, {data_len} are there"
             );
             all.resize(len as usize, 0);
-            outcome = self.target.on_data(id, &sqe, &all, self.now);
-            assert!(!matches!(outcome, Outcome::NeedsData { .. } | Outcome::Held), "data comes once");
+            outcome = self.target.on_data(id, &command, &all, self.now);
+            assert!(!matches!(outcome, Outcome::NeedsData { .. }), "data comes once");
         }
         if let Outcome::Io(io) = outcome {
             all.resize(io.kind.data_len() as usize, 0);
@@ -175,7 +176,12 @@ impl World {
                 None
             }
             Outcome::Held => {
-                assert!(open.queue.is_some_and(|queue| queue.qid == 0), "only admin queues have events");
+                // A Connect waits for its queue identifier.
+                let is_connect = open.queue.is_none();
+                assert!(
+                    is_connect || open.queue.is_some_and(|queue| queue.qid == 0),
+                    "only admin queues have events"
+                );
                 open.held.push((tag, sqe.cid.get()));
                 None
             }
@@ -253,6 +259,14 @@ impl World {
                     let (_, cid) = held.remove(found.expect("a command is answered once"));
                     assert_eq!(cqe.cid.get(), cid, "an answer names its command");
                 }
+                Action::Connected { connection, tag, cqe, queue } => {
+                    let open = self.open.iter_mut().find(|open| open.id == connection);
+                    let open = open.expect("an open connection");
+                    let found = open.held.iter().position(|(held, _)| *held == tag);
+                    let (_, cid) = open.held.remove(found.expect("a command is answered once"));
+                    assert!(cqe.cid.get() == cid && cqe.status().is_success() && open.queue.is_none());
+                    open.queue = Some(queue);
+                }
                 Action::Close { connection } => {
                     let found = self.open.iter().position(|open| open.id == connection);
                     let open = self.open.remove(found.expect("a connection is closed once"));
@@ -261,7 +275,8 @@ impl World {
             }
         }
         for open in &self.open {
-            assert!(open.held.len() <= AER_MAX, "event requests are bounded");
+            let max = if open.queue.is_some() { AER_MAX } else { HELD_CONNECTS_MAX };
+            assert!(open.held.len() <= max, "what waits is bounded");
         }
         self.check_sessions();
     }

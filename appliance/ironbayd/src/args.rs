@@ -58,7 +58,7 @@ pub(crate) enum Command {
 #[command(after_help = "\
 Example:
   ironbayd engine --bus /run/ironbay/engine.sock --drive vfio:0000:00:04.0 \\
-      --listen 0.0.0.0:4420 --discovery 0.0.0.0:8009")]
+      --listen 0.0.0.0:4420 --discovery 0.0.0.0:8009 --insecure")]
 pub(crate) struct EngineArguments {
     /// Socket on which to serve org.ironbay.Engine1.
     #[arg(long, value_name = "PATH")]
@@ -71,6 +71,9 @@ pub(crate) struct EngineArguments {
     /// Address for discovery; may be repeated.
     #[arg(long, value_name = "ADDR:PORT", required = true)]
     pub(crate) discovery: Vec<SocketAddr>,
+    /// Let every host connect and use the volumes that name no hosts. Without this only hosts that volumes name may.
+    #[arg(long)]
+    pub(crate) insecure: bool,
 }
 
 /// What engines are given, however they are started.
@@ -130,7 +133,8 @@ pub(crate) struct RunArguments {
     /// Address for the API.
     #[arg(long, value_name = "ADDR:PORT", default_value = "127.0.0.1:7420")]
     pub(crate) api: SocketAddr,
-    /// Serve the API without authentication; there is none yet, so this is needed.
+    /// Serve the API without authentication, and volumes that name no hosts to everybody; there is no authentication yet, so
+    /// this is needed.
     #[arg(long, required = true)]
     pub(crate) insecure: bool,
     /// What to print on standard output when ready.

@@ -3,6 +3,7 @@
 use crate::args::{DataArguments, EngineArguments};
 use crate::bridge::{Bridge, listed};
 use crate::failure::Failure;
+use crate::identity;
 use crate::stop::Stop;
 use engine::EngineConfig;
 use std::net::SocketAddr;
@@ -11,6 +12,7 @@ use std::sync::Arc;
 pub(crate) async fn execute(arguments: EngineArguments) -> Result<(), Failure> {
     let mut stop = Stop::new()?;
     let mut config = config(arguments.data, arguments.listen, arguments.discovery);
+    config.is_insecure = arguments.insecure;
     config.hugepages = true;
     let bridge = Bridge::start(config)?;
     let result = serve(&bridge, &arguments.bus, &mut stop).await;
@@ -51,6 +53,7 @@ pub(crate) fn config(
         discovery,
         arena_bytes: usize::try_from(data.arena_mib).map_or(usize::MAX, |mib| mib.saturating_mul(1 << 20)),
         mode: data.mode,
+        identity: identity::of_this_machine(),
         version: env!("CARGO_PKG_VERSION").to_owned(),
         ..EngineConfig::default()
     }

@@ -20,6 +20,7 @@ mod bridge;
 mod engine_process;
 mod events;
 mod failure;
+mod identity;
 mod run;
 mod stop;
 

@@ -16,7 +16,9 @@ pub(crate) async fn execute(arguments: RunArguments) -> Result<(), Failure> {
     let mut stop = Stop::new()?;
     // The API's port first: without it there is no need to open drives.
     let server = manager::bind(arguments.api).map_err(|error| Failure::listen(arguments.api, &error))?;
-    let bridge = Bridge::start(config(arguments.data, arguments.listen, arguments.discovery))?;
+    let mut config = config(arguments.data, arguments.listen, arguments.discovery);
+    config.is_insecure = arguments.insecure;
+    let bridge = Bridge::start(config)?;
     let result = serve(&bridge, server, arguments.output, &mut stop).await;
     bridge.stop();
     result

@@ -288,6 +288,8 @@ impl DiscoveryEntry {
     pub const ADRFAM_IPV4: u8 = 1;
     /// ADRFAM: IPv6.
     pub const ADRFAM_IPV6: u8 = 2;
+    /// SUBTYPE: another discovery subsystem.
+    pub const SUBTYPE_REFERRAL: u8 = 1;
     /// SUBTYPE: an NVM subsystem.
     pub const SUBTYPE_NVM: u8 = 2;
     /// SUBTYPE: the discovery subsystem that answers.

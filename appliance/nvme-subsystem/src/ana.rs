@@ -10,7 +10,7 @@
 
 use crate::config::ConfigError;
 use crate::controller::{Kind, Notice};
-use crate::limits::ANA_GROUPS;
+use crate::limits::{ANA_GROUPS, NSID_MAX};
 use crate::target::Target;
 use crate::view::{View, path_status};
 use nvme_spec::Status;
@@ -107,6 +107,12 @@ impl Target {
     }
 }
 
+/// The longest log, as hosts compute it from Identify. Some read all of it in parts of fixed length, so it always has this
+/// length, with zeroes behind what is used.
+const LOG_LEN: usize = size_of::<AnaHeader>()
+    .saturating_add(size_of::<AnaGroup>().saturating_mul(ANA_GROUPS as usize))
+    .saturating_add(4usize.saturating_mul(NSID_MAX as usize));
+
 /// The log, with the namespaces that the host may use, ascending; or only the groups.
 pub(crate) fn log(view: View<'_>, groups_only: bool) -> Vec<u8> {
     let ana = &view.subsystem.ana;
@@ -128,5 +134,6 @@ pub(crate) fn log(view: View<'_>, groups_only: bool) -> Vec<u8> {
         page.extend_from_slice(descriptor.as_bytes());
         page.extend(members.into_iter().flat_map(u32::to_le_bytes));
     }
+    page.resize(page.len().max(LOG_LEN), 0);
     page
 }

@@ -10,6 +10,9 @@ pub struct TargetConfig {
     /// NQN of this node's discovery subsystem, unique to the node (the well-known one works, but then hosts cannot tell two
     /// nodes apart).
     pub discovery_nqn: String,
+    /// Number of this node among those that may export the same subsystem, below [`crate::limits::NODES_MAX`]: chooses the
+    /// controller identifiers that it gives.
+    pub node: u16,
     /// Port of the portals that serve subsystems, told in the discovery log.
     pub io_port: u16,
     /// Firmware revision told to hosts; 8 characters.
@@ -78,6 +81,8 @@ pub enum ConfigError {
     NamespaceNotFound,
     /// A namespace has this identifier already, or it is out of range.
     NamespaceRefused,
+    /// There are too many referrals, or one has no valid NQN.
+    ReferralRefused,
     /// The ANA group or state does not exist.
     AnaRefused,
 }
@@ -90,6 +95,7 @@ impl core::fmt::Display for ConfigError {
             Self::TooManySubsystems => "too many subsystems",
             Self::NamespaceNotFound => "no such namespace",
             Self::NamespaceRefused => "the namespace identifier is in use or out of range",
+            Self::ReferralRefused => "too many referrals, or an NQN is not valid",
             Self::AnaRefused => "no such ANA group or state",
         })
     }
@@ -104,6 +110,17 @@ pub struct Endpoints {
     pub local: SocketAddr,
     /// The host's.
     pub peer: SocketAddr,
+    /// The listener is for discovery: no subsystem can be connected to.
+    pub is_discovery_only: bool,
+}
+
+/// Another discovery subsystem, which hosts are to ask as well.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Referral {
+    /// Its NQN, at best the unique one.
+    pub nqn: String,
+    /// Where it listens.
+    pub address: SocketAddr,
 }
 
 /// A controller: a host's association with a subsystem.

@@ -120,6 +120,8 @@ pub(crate) struct Controller {
     pub(crate) queues_granted: u16,
     pub(crate) cc: Cc,
     pub(crate) csts: Csts,
+    /// AQA, ASQ and ACQ: without meaning over fabrics, but some hosts read them back.
+    pub(crate) admin_queue: [u64; 3],
     pub(crate) keep_alive_ms: u32,
     /// The host's last command.
     pub(crate) last_seen: Tick,
@@ -165,6 +167,7 @@ impl Controller {
             queues_granted: crate::limits::IO_QUEUES_MAX,
             cc: Cc::new(),
             csts: Csts::new(),
+            admin_queue: [0; 3],
             keep_alive_ms: round_keep_alive(who.keep_alive_ms),
             last_seen: now,
             idle_since: now,
@@ -174,7 +177,7 @@ impl Controller {
             counters: Counters::default(),
             visible: who.visible,
             changed_namespaces: BTreeSet::new(),
-            errors: VecDeque::new(),
+            errors: VecDeque::with_capacity(ERRORS_MAX), // commands fail on the path of reads and writes, too
             discovery_snapshot: Vec::new(),
             held: VecDeque::with_capacity(AER_MAX),
             pending: 0,
@@ -232,16 +235,16 @@ impl Controller {
         }
     }
 
-    /// A new value for CC (Base 2.1 §3.1.4.5, §3.6).
-    pub(crate) fn set_cc(&mut self, cc: Cc, now: Tick, actions: &mut VecDeque<Action>) {
+    /// A new value for CC (Base 2.1 §3.1.4.5, §3.6). What CAP excludes is refused and changes nothing.
+    pub(crate) fn set_cc(&mut self, cc: Cc, now: Tick, actions: &mut VecDeque<Action>) -> Result<(), Status> {
+        let is_possible = cc.css() == 0 && cc.mps() == 0 && cc.ams() == 0 && cc.shn() != 3 && !cc.crime();
+        if !is_possible {
+            return Err(Status::CONNECT_INVALID_PARAMETERS.dnr());
+        }
         let old = core::mem::replace(&mut self.cc, cc);
         if cc.en() && !old.en() {
-            if cc.css() != 0 || cc.mps() != 0 || cc.ams() != 0 {
-                self.csts.set_cfs(true); // nothing else can be told to a host that asks for what CAP excludes
-            } else {
-                self.csts.set_rdy(true);
-                self.last_seen = now;
-            }
+            self.csts.set_rdy(true);
+            self.last_seen = now;
         }
         if !cc.en() && old.en() {
             self.disable(now, actions);
@@ -255,6 +258,7 @@ impl Controller {
             self.csts.set_shst(0);
             self.last_seen = now;
         }
+        Ok(())
     }
 
     fn disable(&mut self, now: Tick, actions: &mut VecDeque<Action>) {

@@ -40,6 +40,11 @@ fn build(target: &Target, connection: ConnectionId, host_nqn: &str) -> Vec<u8> {
             entries.push(entry);
         }
     }
+    for referral in &target.referrals {
+        let mut entry = entry(&referral.nqn, referral.address);
+        entry.subtype = DiscoveryEntry::SUBTYPE_REFERRAL;
+        entries.push(entry);
+    }
     let mut header = DiscoveryHeader::new_zeroed();
     header.genctr = U64::new(target.discovery_changes);
     header.numrec = U64::new(u64::try_from(entries.len()).unwrap_or(u64::MAX));

@@ -7,10 +7,10 @@ use crate::outcome::{Answer, Command, Outcome, Refusal};
 use crate::slab::Key;
 use crate::target::Target;
 use nvme_spec::feature::{FeatureCdw10, FeatureId, NumberOfQueues};
-use nvme_spec::{Sqe, Status};
+use nvme_spec::{NSID_ALL, Sqe, Status};
 
 /// Features of a controller with namespaces; the feature log lists them.
-pub(crate) const SUPPORTED: [FeatureId; 12] = [
+pub(crate) const SUPPORTED: [FeatureId; 13] = [
     FeatureId::ARBITRATION,
     FeatureId::POWER_MANAGEMENT,
     FeatureId::TEMPERATURE_THRESHOLD,
@@ -18,6 +18,7 @@ pub(crate) const SUPPORTED: [FeatureId; 12] = [
     FeatureId::VOLATILE_WRITE_CACHE,
     FeatureId::NUMBER_OF_QUEUES,
     FeatureId::INTERRUPT_COALESCING,
+    FeatureId::INTERRUPT_VECTOR,
     FeatureId::WRITE_ATOMICITY,
     FeatureId::ASYNC_EVENT_CONFIG,
     FeatureId::KEEP_ALIVE_TIMER,
@@ -45,8 +46,16 @@ fn is_supported(feature: FeatureId, is_discovery: bool, is_volatile: bool) -> bo
 fn is_changeable(feature: FeatureId) -> bool {
     !matches!(
         feature,
-        FeatureId::INTERRUPT_COALESCING | FeatureId::HOST_IDENTIFIER | FeatureId::VOLATILE_WRITE_CACHE
+        FeatureId::INTERRUPT_COALESCING
+            | FeatureId::INTERRUPT_VECTOR
+            | FeatureId::HOST_IDENTIFIER
+            | FeatureId::VOLATILE_WRITE_CACHE
     )
+}
+
+/// Features whose scope is a namespace (Base 2.1 figure 385, NVM 1.1 figure 95).
+fn is_of_namespace(feature: FeatureId) -> bool {
+    feature == FeatureId::ERROR_RECOVERY
 }
 
 fn check_supported(context: &Context<'_>, feature: FeatureId) -> Result<(), Status> {
@@ -91,6 +100,8 @@ pub(crate) fn get(context: &Context<'_>, sqe: &Sqe) -> Result<(u32, Vec<u8>), St
         }
         // Identifiers of 64 bits do not exist over fabrics (Base 2.1 §5.1.25.1.28).
         FeatureId::HOST_IDENTIFIER => return Err(Status::INVALID_FIELD.dnr()),
+        // The vector asked for; there are no interrupts to coalesce.
+        FeatureId::INTERRUPT_VECTOR => sqe.cdw11.get() & 0xffff,
         // Power Management: state 0, the only one. Interrupt Coalescing: there are no interrupts.
         _ => 0,
     };
@@ -120,6 +131,9 @@ pub(crate) fn set(target: &mut Target, key: Key, command: &Command<'_>) -> Resul
     check_supported(&Context { target, controller, subsystem }, feature)?;
     if cdw10.sv() {
         return Err(Status::FEATURE_NOT_SAVEABLE.dnr().into());
+    }
+    if !is_of_namespace(feature) && !matches!(sqe.nsid.get(), 0 | NSID_ALL) {
+        return Err(Status::FEATURE_NOT_NAMESPACE.dnr().into());
     }
     if feature == FeatureId::HOST_BEHAVIOR {
         if command.data_len != HOST_BEHAVIOR_LEN {

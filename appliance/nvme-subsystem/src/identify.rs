@@ -6,7 +6,7 @@ use crate::ana;
 use crate::config::NamespaceConfig;
 use crate::limits::{
     ABORT_MAX, AER_MAX, ANA_GROUPS, DATASET_BLOCKS_LIMIT, ERRORS_MAX, IN_CAPSULE_MAX,
-    KEEP_ALIVE_GRANULARITY_MS, MDTS, MQES_Z, NSID_MAX, WRITE_ZEROES_LIMIT,
+    KEEP_ALIVE_GRANULARITY_MS, MDTS, MQES_Z, NSID_MAX, SHUTDOWN_US, WRITE_ZEROES_LIMIT,
 };
 use crate::property::VERSION;
 use nvme_spec::feature::notice;
@@ -112,6 +112,7 @@ fn common(context: &Context<'_>) -> IdentifyController {
     id.lpa = 0b110; // effects log; lengths and offsets of 32 bits and more
     id.aerl_z = u8::try_from(AER_MAX).unwrap_or(u8::MAX).saturating_sub(1);
     id.elpe_z = u8::try_from(ERRORS_MAX).unwrap_or(u8::MAX).saturating_sub(1);
+    id.rtd3e = U32::new(SHUTDOWN_US);
     id.kas = U16::new(u16::try_from(KEEP_ALIVE_GRANULARITY_MS / 100).unwrap_or(u16::MAX));
     id.maxcmd = U16::new(MQES_Z.saturating_add(1)); // Linux warns of zero
     id.sgls = U32::new(1 | 1 << 20); // SGLs, and offsets for in-capsule data: Linux refuses fabrics without

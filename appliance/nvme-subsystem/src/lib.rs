@@ -35,6 +35,7 @@
 //!
 //! let mut target = Target::new(TargetConfig {
 //!     discovery_nqn: "nqn.2014-08.org.nvmexpress.discovery".into(),
+//!     node: 0,
 //!     io_port: 4420,
 //!     firmware: "0.1.0".into(),
 //! });
@@ -51,7 +52,8 @@
 //! target.add_namespace(nqn, NamespaceConfig { nsid: 1, uuid, blocks: Blocks(256), volume: 7, hosts })?;
 //!
 //! // Per accepted connection:
-//! let endpoints = Endpoints { local: "10.0.0.5:4420".parse()?, peer: "10.0.0.7:51234".parse()? };
+//! let local = "10.0.0.5:4420".parse()?;
+//! let endpoints = Endpoints { local, peer: "10.0.0.7:51234".parse()?, is_discovery_only: false };
 //! let connection = target.on_accept(endpoints).expect("room for a connection");
 //! // Per command from the transport:
 //! let (sqe, data_len) = (Sqe::new(0x18, 0), 0);
@@ -67,6 +69,7 @@
 //! while let Some(action) = target.poll_action() {
 //!     match action {
 //!         Action::Complete { .. } => {}    // transport.respond(tag, cqe)
+//!         Action::Connected { .. } => {}   // transport.set_queue(…), then respond
 //!         Action::Close { connection } => target.on_close(connection), // after what is queued has been sent
 //!     }
 //! }
@@ -95,7 +98,9 @@ mod span;
 mod target;
 mod view;
 
-pub use config::{ConfigError, Endpoints, Hosts, NamespaceConfig, Session, SubsystemConfig, TargetConfig};
+pub use config::{
+    ConfigError, Endpoints, Hosts, NamespaceConfig, Referral, Session, SubsystemConfig, TargetConfig,
+};
 pub use outcome::{Action, Answer, Command, ConnectionId, Io, IoKind, Outcome, Queue};
 pub use range_list::{Dataset, DatasetRanges};
 pub use span::Span;

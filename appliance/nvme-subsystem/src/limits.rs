@@ -24,6 +24,21 @@ pub const CONNECTIONS_MAX: usize = 8192;
 /// Subsystems on a node: one per pool. Guessed.
 pub const SUBSYSTEMS_MAX: usize = 64;
 
+/// Controller identifiers of one node: node *i* has *i*·2048+1 to *i*·2048+2047, so that nodes that export the same subsystem
+/// never give the same one.
+pub const CNTLIDS_PER_NODE: u16 = 2048;
+/// Nodes that the identifiers of the dynamic model are enough for (Base 2.1 §3.1.2: FFF0h and above are reserved).
+pub const NODES_MAX: u16 = 0xfff0 / CNTLIDS_PER_NODE;
+const _: () = assert!(CONTROLLERS_MAX < CNTLIDS_PER_NODE as usize);
+
+/// How long a Connect waits for its queue identifier before it is tried again. A closed socket is noticed much sooner.
+pub const CONNECT_HOLD: Duration = Duration::from_millis(1);
+/// Connects that wait so; each keeps its 1 KiB of data. One more is refused at once. Guessed: a host with all its queues.
+pub const HELD_CONNECTS_MAX: usize = 64;
+
+/// Referrals to other discovery subsystems: one for each other node, and some.
+pub const REFERRALS_MAX: usize = 64;
+
 /// MDTS as a power of two of 4 KiB pages: 1 MiB.
 pub const MDTS: u8 = 8;
 /// The same in bytes.
@@ -44,8 +59,8 @@ pub const AER_MAX: usize = 4;
 /// Abort commands that a host may have outstanding (ACL is this less one); we answer each at once.
 pub const ABORT_MAX: u8 = 4;
 
-/// Errors that the error log keeps per controller.
-pub const ERRORS_MAX: usize = 32;
+/// Errors that the error log keeps per controller, 8 KiB. Guessed; hosts ask for all of them at once.
+pub const ERRORS_MAX: usize = 127;
 
 /// In-capsule data of I/O queues, announced as IOCCSZ. The transport (`nvme-tcp`) accepts as much; `target` asserts it.
 pub const IN_CAPSULE_MAX: u32 = 16 * 1024;
@@ -55,6 +70,9 @@ pub const KEEP_ALIVE_GRANULARITY_MS: u32 = 1000;
 
 /// CAP.TO and CRTO.CRWMT in 500 ms units. We are ready at once; Linux only wants them nonzero.
 pub const READY_TIMEOUT: u8 = 15;
+
+/// RTD3E: a host waits at least so long for a shutdown. It is complete at once; a second is for the way. Guessed.
+pub const SHUTDOWN_US: u32 = 1_000_000;
 
 /// An association whose controller is disabled or shut down is kept this long (Base 2.1 §3.3.2.3: two minutes at least).
 pub const IDLE_ASSOCIATION: Duration = Duration::from_secs(125);

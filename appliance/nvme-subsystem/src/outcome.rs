@@ -43,7 +43,8 @@ pub enum Outcome {
     },
     /// Ask the storage, then answer with [`crate::Target::on_io_done`].
     Io(Io),
-    /// An Asynchronous Event Request: answered later by [`Action::Complete`].
+    /// An Asynchronous Event Request, or a Connect whose queue is in use: answered later by [`Action::Complete`] or
+    /// [`Action::Connected`].
     Held,
     /// An Abort for a command that only the owner knows: if nothing has been done for it yet, and nothing will be, it ends
     /// with Command Abort Requested, and bit 0 of the Abort's dword 0 is clear. Otherwise the bit is set (Base 2.1 §5.1.1).
@@ -178,6 +179,17 @@ pub enum Action {
         tag: u32,
         /// The completion.
         cqe: Cqe,
+    },
+    /// A Connect that was [`Outcome::Held`] succeeded: tell the transport about the queue, then answer.
+    Connected {
+        /// Its connection.
+        connection: ConnectionId,
+        /// As given in [`Command::tag`].
+        tag: u32,
+        /// The completion.
+        cqe: Cqe,
+        /// The queue.
+        queue: Queue,
     },
     /// Close this connection, then call [`crate::Target::on_close`].
     Close {

@@ -13,7 +13,8 @@ use nvme_spec::log::{
     ANA_LSP_GROUPS_ONLY, CHANGED_NAMESPACES_MAX, EffectsLog, ErrorEntry, FirmwareSlotLog, GetLogPage,
     LogPage, SmartLog,
 };
-use nvme_spec::{Status, ascii_field};
+use nvme_spec::{NSID_ALL, Status, ascii_field};
+use std::collections::BTreeSet;
 use zerocopy::little_endian::U32;
 use zerocopy::{FromZeros, IntoBytes};
 
@@ -39,14 +40,19 @@ pub(crate) fn get(target: &mut Target, key: Key, command: &Command<'_>) -> Resul
     }
     let is_discovery = target.controllers.get(key).is_some_and(Controller::is_discovery);
     let part = if is_discovery {
-        if get.lid != LogPage::DISCOVERY {
-            return Err(Status::INVALID_LOG_PAGE.dnr().into());
+        match get.lid {
+            LogPage::SUPPORTED => {
+                part(&table([LogPage::SUPPORTED, LogPage::DISCOVERY].iter().map(|page| page.0)), &get)?
+            }
+            LogPage::DISCOVERY => {
+                discovery::refresh(target, key, get.offset)?;
+                let controller = target.controllers.get(key).ok_or(Status::ABORTED_SQ_DELETION)?;
+                part(&controller.discovery_snapshot, &get)?
+            }
+            _ => return Err(Status::INVALID_LOG_PAGE.dnr().into()),
         }
-        discovery::refresh(target, key, get.offset)?;
-        let controller = target.controllers.get(key).ok_or(Status::ABORTED_SQ_DELETION)?;
-        part(&controller.discovery_snapshot, &get)?
     } else {
-        part(&page(target, key, &get)?, &get)?
+        part(&page(target, key, &get, command.sqe.nsid.get())?, &get)?
     };
     let controller = target.controllers.get_mut(key).ok_or(Status::ABORTED_SQ_DELETION)?;
     if !get.rae {
@@ -68,7 +74,7 @@ fn part(page: &[u8], get: &GetLogPage) -> Result<Vec<u8>, Status> {
     Ok(part)
 }
 
-fn page(target: &Target, key: Key, get: &GetLogPage) -> Result<Vec<u8>, Status> {
+fn page(target: &Target, key: Key, get: &GetLogPage, nsid: u32) -> Result<Vec<u8>, Status> {
     let controller = target.controllers.get(key).ok_or(Status::ABORTED_SQ_DELETION)?;
     let crate::controller::Kind::Io(subsystem) = controller.kind else {
         return Err(Status::INVALID_LOG_PAGE.dnr());
@@ -80,10 +86,13 @@ fn page(target: &Target, key: Key, get: &GetLogPage) -> Result<Vec<u8>, Status> 
         LogPage::SUPPORTED => Ok(table(SUPPORTED.iter().map(|page| page.0))),
         LogPage::FEATURE_EFFECTS => Ok(table(feature::SUPPORTED.iter().map(|feature| feature.0))),
         LogPage::ERROR => Ok(errors(controller)),
+        // Not kept per namespace, says LPA bit 0: then no single one may be named (Base 2.1 §5.1.12.1.3).
+        LogPage::SMART if nsid != 0 && nsid != NSID_ALL => Err(Status::INVALID_FIELD.dnr()),
         LogPage::SMART => Ok(smart(controller).as_bytes().to_vec()),
         LogPage::FIRMWARE_SLOT => Ok(firmware(&context).as_bytes().to_vec()),
-        LogPage::CHANGED_NAMESPACES => Ok(changed(controller)),
+        LogPage::CHANGED_NAMESPACES => Ok(changed(&controller.changed_namespaces)),
         LogPage::COMMAND_EFFECTS if get.csi == 0 => Ok(effects().as_bytes().to_vec()),
+        LogPage::COMMAND_EFFECTS => Err(Status::INVALID_FIELD.dnr()),
         LogPage::ANA => Ok(ana::log(view, get.lsp & ANA_LSP_GROUPS_ONLY != 0)),
         _ => Err(Status::INVALID_LOG_PAGE.dnr()),
     }
@@ -132,11 +141,13 @@ fn firmware(context: &Context<'_>) -> FirmwareSlotLog {
     log
 }
 
-fn changed(controller: &Controller) -> Vec<u8> {
-    // There are not more identifiers than the page has room for.
-    const _: () = assert!(crate::limits::NSID_MAX as usize <= CHANGED_NAMESPACES_MAX);
-    let mut page: Vec<u8> =
-        controller.changed_namespaces.iter().flat_map(|nsid| nsid.to_le_bytes()).collect();
+/// Ascending; if there are more than the page has room for, only the number that stands for all (Base 2.1 §5.1.12.1.5).
+fn changed(namespaces: &BTreeSet<u32>) -> Vec<u8> {
+    let mut page: Vec<u8> = if namespaces.len() > CHANGED_NAMESPACES_MAX {
+        NSID_ALL.to_le_bytes().to_vec()
+    } else {
+        namespaces.iter().flat_map(|nsid| nsid.to_le_bytes()).collect()
+    };
     page.resize(CHANGED_NAMESPACES_MAX.saturating_mul(4), 0);
     page
 }
@@ -159,4 +170,20 @@ fn effects() -> EffectsLog {
         }
     }
     log
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Goal: as many changes as there is room for are named; one more, and the host is told to look at all.
+    #[test]
+    fn too_many_changed_namespaces_are_all() {
+        let first: BTreeSet<u32> = (1..=1024).collect();
+        let page = changed(&first);
+        assert!(page.len() == 4096 && page.ends_with(&1024u32.to_le_bytes()));
+        let page = changed(&(1..=1025).collect());
+        assert!(page.len() == 4096 && page.starts_with(&[0xff; 4]));
+        assert!(page.iter().skip(4).all(|byte| *byte == 0));
+    }
 }

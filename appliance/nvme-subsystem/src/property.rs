@@ -17,6 +17,12 @@ pub(crate) const VERSION: Vs = Vs::new().with_mjr(2);
 pub(crate) const CAP: Cap =
     Cap::new().with_mqes_z(MQES_Z).with_cqr(true).with_to(READY_TIMEOUT).with_css(1).with_crwms(true);
 
+/// Upper halves of properties of 8 bytes.
+const CAP_HIGH: u32 = offset::CAP.saturating_add(4);
+const ASQ_HIGH: u32 = offset::ASQ.saturating_add(4);
+const ACQ_HIGH: u32 = offset::ACQ.saturating_add(4);
+const HIGH_HALF: u64 = 0xffff_ffff_0000_0000;
+
 pub(crate) fn fabrics(target: &mut Target, queue: QueueOf, sqe: &Sqe, now: Tick) -> Result<Outcome, Refusal> {
     match (sqe.fctype(), queue.qid) {
         (FabricsType::PROPERTY_GET, 0) => get(target, queue, sqe),
@@ -33,8 +39,12 @@ pub(crate) fn fabrics(target: &mut Target, queue: QueueOf, sqe: &Sqe, now: Tick)
 fn get(target: &Target, queue: QueueOf, sqe: &Sqe) -> Result<Outcome, Refusal> {
     let controller = target.controllers.get(queue.controller).ok_or(Status::ABORTED_SQ_DELETION)?;
     let property = Property::of(sqe).ok_or(Status::CONNECT_INVALID_PARAMETERS.dnr())?;
+    let [aqa, asq, acq] = controller.admin_queue;
     let (base, value, is_wide) = match property.offset {
-        offset::CAP | 0x04 => (offset::CAP, CAP.into_bits(), true),
+        offset::AQA => (offset::AQA, aqa, false),
+        offset::ASQ | ASQ_HIGH => (offset::ASQ, asq, true),
+        offset::ACQ | ACQ_HIGH => (offset::ACQ, acq, true),
+        offset::CAP | CAP_HIGH => (offset::CAP, CAP.into_bits(), true),
         offset::VS => (offset::VS, u64::from(VERSION.into_bits()), false),
         offset::CC => (offset::CC, u64::from(controller.cc.into_bits()), false),
         offset::CSTS => (offset::CSTS, u64::from(controller.csts.into_bits()), false),
@@ -66,9 +76,18 @@ fn halves(value: u64) -> (u32, u32) {
 fn set(target: &mut Target, queue: QueueOf, sqe: &Sqe, now: Tick) -> Result<Outcome, Refusal> {
     let controller = target.controllers.get_mut(queue.controller).ok_or(Status::ABORTED_SQ_DELETION)?;
     let property = Property::of(sqe).ok_or(Status::CONNECT_INVALID_PARAMETERS.dnr())?;
-    let (low, _) = halves(Property::value(sqe));
+    let value = Property::value(sqe);
+    let (low, _) = halves(value);
+    let [aqa, asq, acq] = &mut controller.admin_queue;
     match (property.offset, property.is_wide) {
-        (offset::CC, false) => controller.set_cc(Cc::from_bits(low), now, &mut target.actions),
+        (offset::CC, false) => controller.set_cc(Cc::from_bits(low), now, &mut target.actions)?,
+        (offset::AQA, false) => *aqa = u64::from(low),
+        (offset::ASQ, true) => *asq = value,
+        (offset::ACQ, true) => *acq = value,
+        (offset::ASQ, false) => *asq = *asq & HIGH_HALF | u64::from(low),
+        (offset::ACQ, false) => *acq = *acq & HIGH_HALF | u64::from(low),
+        (ASQ_HIGH, false) => *asq = *asq & !HIGH_HALF | u64::from(low) << 32,
+        (ACQ_HIGH, false) => *acq = *acq & !HIGH_HALF | u64::from(low) << 32,
         // A subsystem reset is not supported (CAP.NSSRS), and writes to NSSR are then ignored.
         (offset::NSSR, false) => {}
         _ => return Err(Status::CONNECT_INVALID_PARAMETERS.dnr().into()),

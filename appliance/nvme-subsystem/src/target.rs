@@ -2,9 +2,14 @@
 
 use crate::access::Change;
 use crate::ana::Groups;
-use crate::config::{ConfigError, Endpoints, NamespaceConfig, Session, SubsystemConfig, TargetConfig};
+use crate::config::{
+    ConfigError, Endpoints, NamespaceConfig, Referral, Session, SubsystemConfig, TargetConfig,
+};
+use crate::connect::HeldConnect;
 use crate::controller::{Controller, Kind, Notice};
-use crate::limits::{ADMIN_DATA_MAX, CONNECTIONS_MAX, CONTROLLERS_MAX, NSID_MAX, SUBSYSTEMS_MAX};
+use crate::limits::{
+    ADMIN_DATA_MAX, CONNECTIONS_MAX, CONTROLLERS_MAX, NODES_MAX, NSID_MAX, REFERRALS_MAX, SUBSYSTEMS_MAX,
+};
 use crate::outcome::{Action, Answer, Command, ConnectionId, Io, IoKind, Outcome, Refusal, media_status};
 use crate::slab::{Key, Slab};
 use crate::view::View;
@@ -54,14 +59,20 @@ pub struct Target {
     pub(crate) actions: VecDeque<Action>,
     pub(crate) discovery_changes: u64,
     pub(crate) last_discovery_cntlid: u16,
+    pub(crate) held_connects: Vec<HeldConnect>,
+    pub(crate) referrals: Vec<Referral>,
     draining: Vec<Draining>,
     deadline: Option<Tick>,
 }
 
 impl Target {
     /// A target without subsystems.
+    ///
+    /// # Panics
+    /// If the number of the node is not below [`NODES_MAX`].
     #[must_use]
     pub fn new(config: TargetConfig) -> Self {
+        assert!(config.node < NODES_MAX, "each node has controller identifiers of its own");
         Self {
             config,
             subsystems: Slab::new(SUBSYSTEMS_MAX),
@@ -70,6 +81,8 @@ impl Target {
             actions: VecDeque::new(),
             discovery_changes: 1,
             last_discovery_cntlid: 0,
+            held_connects: Vec::new(),
+            referrals: Vec::new(),
             draining: Vec::new(),
             deadline: None,
         }
@@ -79,6 +92,23 @@ impl Target {
     pub fn set_io_port(&mut self, port: u16) {
         self.config.io_port = port;
         self.discovery_changed();
+    }
+
+    /// Other discovery subsystems that hosts are sent to, instead of those named before.
+    ///
+    /// # Errors
+    /// [`ConfigError::ReferralRefused`].
+    pub fn set_referrals(&mut self, referrals: Vec<Referral>) -> Result<(), ConfigError> {
+        let is_valid =
+            |referral: &Referral| !referral.nqn.is_empty() && nvme_spec::nqn_field(&referral.nqn).is_some();
+        if referrals.len() > REFERRALS_MAX || !referrals.iter().all(is_valid) {
+            return Err(ConfigError::ReferralRefused);
+        }
+        if self.referrals != referrals {
+            self.referrals = referrals;
+            self.discovery_changed();
+        }
+        Ok(())
     }
 
     // ---- configuration -------------------------------------------------------------------------------------------
@@ -201,9 +231,17 @@ impl Target {
         let Some(connection) = self.connections.remove(id.0) else { return };
         let is_other = |connection: &ConnectionId| *connection != id;
         self.actions.retain(|action| match action {
-            Action::Close { connection } | Action::Complete { connection, .. } => is_other(connection),
+            Action::Close { connection }
+            | Action::Complete { connection, .. }
+            | Action::Connected { connection, .. } => is_other(connection),
         });
-        let Some(queue) = connection.queue else { return };
+        if let Some(queue) = connection.queue {
+            self.on_queue_closed(queue);
+        }
+        connect::on_queue_closed(self, id);
+    }
+
+    fn on_queue_closed(&mut self, queue: QueueOf) {
         let Some(controller) = self.controllers.get_mut(queue.controller) else { return };
         if queue.qid == 0 {
             // The association ends with its admin queue (Base 2.1 §3.3.2.3): its other queues go too.
@@ -251,9 +289,10 @@ impl Target {
     }
 
     /// The data of a command that answered [`Outcome::NeedsData`] is there, all of it.
-    pub fn on_data(&mut self, id: ConnectionId, sqe: &Sqe, data: &[u8], now: Tick) -> Outcome {
+    pub fn on_data(&mut self, id: ConnectionId, command: &Command<'_>, data: &[u8], now: Tick) -> Outcome {
+        let sqe = command.sqe;
         let result = if sqe.opc == AdminOpcode::FABRICS.0 {
-            connect::connect(self, id, sqe, data, now)
+            connect::connect(self, id, command, data, now)
         } else {
             self.admin_data(id, sqe, data, now)
         };
@@ -295,6 +334,7 @@ impl Target {
 
     /// Time has passed: silent hosts are dropped.
     pub fn on_tick(&mut self, now: Tick) {
+        connect::on_tick(self, now);
         for (_, controller) in self.controllers.iter_mut() {
             if controller.deadline().is_some_and(|at| now >= at) {
                 controller.die(&mut self.actions);
@@ -305,7 +345,8 @@ impl Target {
 
     /// A deadline may have come nearer. (Each command moves one away; that is noticed when it would have been due.)
     pub(crate) fn update_deadline(&mut self) {
-        self.deadline = self.controllers.iter().filter_map(|(_, controller)| controller.deadline()).min();
+        let controllers = self.controllers.iter().filter_map(|(_, controller)| controller.deadline());
+        self.deadline = controllers.chain(self.held_connects.iter().map(HeldConnect::due)).min();
     }
 
     fn settle(&mut self, id: ConnectionId, sqe: &Sqe, result: Result<Outcome, Refusal>) -> Outcome {

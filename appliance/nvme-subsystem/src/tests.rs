@@ -18,4 +18,5 @@ mod life;
 mod logs;
 mod masking;
 mod random;
+mod reconnect;
 mod support;

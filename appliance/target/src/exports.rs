@@ -47,7 +47,7 @@ impl Target {
             serial: pool.uuid().simple().to_string().chars().take(20).collect(),
             model: "Ironbay".to_owned(),
             is_volatile,
-            is_open: true,
+            is_open: self.is_open,
         };
         self.subsystems.add_subsystem(config)?;
         let index = self.exports.iter().position(Option::is_none).unwrap_or_else(|| {

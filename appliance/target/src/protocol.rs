@@ -151,7 +151,10 @@ impl Target {
             Purpose::Data => {
                 let (sqe, data) = (command.sqe, command.chunks.to_vec());
                 let (Some(id), Some(sqe)) = (connection.id, sqe) else { return };
-                let outcome = self.subsystems.on_data(id, &sqe, &data, now);
+                let tag = u32::try_from(slot.index()).expect("slots are numbered in 16 bits");
+                let data_len = u32::try_from(data.len()).expect("admin data is short");
+                let command = Command { tag, sqe: &sqe, data_len };
+                let outcome = self.subsystems.on_data(id, &command, &data, now);
                 connection.command(slot).chunks.clear();
                 self.on_outcome(place, connection, slot, outcome);
             }
@@ -164,13 +167,7 @@ impl Target {
         match outcome {
             Outcome::Done(answer) => self.on_answer(place, connection, slot, answer),
             Outcome::Connected { answer, queue } => {
-                connection.tcp.set_queue(Queue {
-                    entries: queue.entries,
-                    is_admin: queue.qid == 0,
-                    is_flow_control_disabled: queue.is_flow_control_disabled,
-                });
-                connection.grow();
-                self.session_changes += 1;
+                self.on_connected(connection, queue);
                 self.on_answer(place, connection, slot, answer);
             }
             Outcome::Held => connection.command(slot).state = State::Held(slot),
@@ -178,6 +175,16 @@ impl Target {
                 unreachable!("handled where the command arrived")
             }
         }
+    }
+
+    fn on_connected(&mut self, connection: &mut Connection, queue: nvme_subsystem::Queue) {
+        connection.tcp.set_queue(Queue {
+            entries: queue.entries,
+            is_admin: queue.qid == 0,
+            is_flow_control_disabled: queue.is_flow_control_disabled,
+        });
+        connection.grow();
+        self.session_changes += 1;
     }
 
     fn on_answer(&mut self, place: usize, connection: &mut Connection, slot: Slot, answer: Answer) {
@@ -228,13 +235,22 @@ impl Target {
     /// Does what the subsystems want without being asked. Called after everything that may have changed them.
     pub(crate) fn do_actions(&mut self) {
         while let Some(action) = self.subsystems.poll_action() {
-            let (Action::Complete { connection: id, .. } | Action::Close { connection: id }) = action;
+            let (Action::Complete { connection: id, .. }
+            | Action::Connected { connection: id, .. }
+            | Action::Close { connection: id }) = action;
             let Some(place) = self.by_id.get(&id).copied() else { continue };
             let Some(mut connection) = self.take(place) else { continue };
             match action {
                 Action::Complete { tag, cqe, .. } => {
                     let slot = connection.held(tag as usize);
                     if let Some(slot) = slot.filter(|_| connection.life == Life::Open) {
+                        self.answer(place, &mut connection, slot, Reply::with_data(cqe, 0));
+                    }
+                }
+                Action::Connected { tag, cqe, queue, .. } => {
+                    let slot = connection.held(tag as usize);
+                    if let Some(slot) = slot.filter(|_| connection.life == Life::Open) {
+                        self.on_connected(&mut connection, queue);
                         self.answer(place, &mut connection, slot, Reply::with_data(cqe, 0));
                     }
                 }

@@ -12,7 +12,7 @@ use crate::limits::{
 use block::{Completion, Op, Tag, Tick};
 use dma::{Arena, DmaBuf};
 use net::limits::SOCKETS_MAX;
-use net::{Event, Net, SocketId};
+use net::{Event, ListenerId, Net, SocketId};
 use nvme_subsystem::{ConnectionId, Endpoints, Target as Subsystems, TargetConfig};
 use nvme_tcp::Slot;
 use pool::DriveId;
@@ -54,6 +54,8 @@ pub struct Target {
     /// Commands without memory.
     pub(crate) waiting: VecDeque<(usize, Slot)>,
     job_completions: VecDeque<Completion<DmaBuf>>,
+    discovery_listeners: Vec<ListenerId>,
+    pub(crate) is_open: bool,
     next_timer: Tick,
     pub(crate) is_stopping: bool,
 }
@@ -91,6 +93,8 @@ impl Target {
             blocked: VecDeque::with_capacity(places),
             waiting: VecDeque::with_capacity(WAITING_ROOM),
             job_completions: VecDeque::new(),
+            discovery_listeners: Vec::new(),
+            is_open: false,
             next_timer: Tick(0),
             is_stopping: false,
         }
@@ -122,6 +126,18 @@ impl Target {
     /// The port of the portals, for the discovery log.
     pub fn set_io_port(&mut self, port: u16) {
         self.subsystems.set_io_port(port);
+    }
+
+    /// Connections to this listener are for discovery only.
+    pub fn add_discovery_listener(&mut self, listener: ListenerId) {
+        self.discovery_listeners.push(listener);
+    }
+
+    /// Lets every host connect, and use the volumes that have no list of hosts: a node in insecure mode. To be called
+    /// before pools are added; without it such volumes are nobody's.
+    pub fn open_to_everybody(&mut self) {
+        assert!(self.exports.is_empty(), "pools are added after it is known who may use them");
+        self.is_open = true;
     }
 
     /// Takes completions from the drives and acts on them; says how many.
@@ -199,8 +215,9 @@ impl Target {
                 });
                 return is_work;
             }
-            Event::Accepted { socket, peer, local, listener: _ } => {
-                self.on_accepted(net, socket, Endpoints { local, peer }, now);
+            Event::Accepted { socket, peer, local, listener } => {
+                let is_discovery_only = self.discovery_listeners.contains(&listener);
+                self.on_accepted(net, socket, Endpoints { local, peer, is_discovery_only }, now);
             }
             Event::Sent { socket, result } => {
                 self.with(socket, |target, place, connection| {

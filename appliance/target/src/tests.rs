@@ -115,9 +115,14 @@ impl Bench {
         let mut devices = Devices::default();
         devices
             .add(DriveId(0), Box::new(Obedient { ram, held: VecDeque::new(), orders: Rc::clone(&orders) }));
-        let config =
-            TargetConfig { discovery_nqn: "nqn.test".into(), io_port: 4420, firmware: "test".into() };
+        let config = TargetConfig {
+            discovery_nqn: "nqn.test".into(),
+            node: 0,
+            io_port: 4420,
+            firmware: "test".into(),
+        };
         let mut target = Target::new(config, arena, devices);
+        target.open_to_everybody();
         let known =
             KnownDrive { drive: Drive { id: DriveId(0), serial: "S0".into(), geometry }, role: Role::Blank };
         let request = CreatePool {

@@ -189,6 +189,9 @@ pub(super) fn engine_arguments(drives: &[String], arena_mib: u64, args: &Args) -
     list.push(arena_mib.to_string());
     list.push("--mode".to_owned());
     list.push(args.mode.word().to_owned());
+    if args.is_insecure {
+        list.push("--insecure".to_owned());
+    }
     list
 }
 
@@ -242,7 +245,7 @@ mod tests {
         assert_eq!(service.last_words, "error: cannot listen on 0.0.0.0:4420");
     }
 
-    /// Goal: the engine gets exactly what was claimed and granted.
+    /// Goal: the engine gets exactly what was claimed and granted, and serves everybody only when the kernel arguments say so.
     #[test]
     fn engine_command_line() {
         let (args, _) = parse("ironbay.mode=latency");
@@ -252,6 +255,8 @@ mod tests {
             "engine --bus /run/ironbay/engine.sock --drive vfio:0000:00:04.0 --drive vfio:0000:00:05.0 \
              --listen 0.0.0.0:4420 --discovery 0.0.0.0:8009 --arena-mib 256 --mode latency"
         );
+        let (args, _) = parse("ironbay.insecure=1");
+        assert!(engine_arguments(&drives, 256, &args).join(" ").ends_with("--mode balanced --insecure"));
     }
 
     /// Goal: the agent listens without authentication only when the kernel arguments say so.

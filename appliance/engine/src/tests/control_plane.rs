@@ -282,5 +282,24 @@ fn discovery_names_the_portal() {
         assert!(cqe.status().is_success());
         let text = String::from_utf8_lossy(&log);
         assert!(text.contains(&pool.subsystem_nqn) && text.contains(&portal.port().to_string()));
+        // The discovery subsystem's own entry bears the name of the node.
+        let own = text.split_once("nqn.2014-08.org.nvmexpress:uuid:").expect("the first entry").1;
+        assert_eq!(own.get(..36), Some("5d1f08c2-96e3-8b7a-a40c-71de35b9d379"), "{text}");
     }
+}
+
+/// Goal: the addresses for discovery serve no subsystem.
+#[test]
+fn the_discovery_port_serves_no_volumes() {
+    let engine = engine(&[ram(96)], Mode::Balanced);
+    let pool = create_pool(&engine, &["R0"]);
+    let which = Which {
+        subsystem: &pool.subsystem_nqn,
+        host: "nqn.2014-08.org.nvmexpress:uuid:host-a",
+        qid: 0,
+        cntlid: 0xffff,
+    };
+    let refused = Queue::connect(engine.discovery()[0], which, NO_DIGESTS).err().expect("it is refused");
+    assert!(refused.to_string().contains("1h/84h"), "{refused}");
+    Queue::connect(engine.portals()[0], which, NO_DIGESTS).expect("connected");
 }

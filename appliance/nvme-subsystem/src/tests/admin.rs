@@ -114,6 +114,16 @@ fn features() {
     let mut save = Sqe::new(AdminOpcode::SET_FEATURES.0, 0);
     save.cdw10 = (1 | 1 << 31).into();
     assert_eq!(host.admin(save, 0).cqe.status(), Status::FEATURE_NOT_SAVEABLE.dnr());
+    assert_eq!(host.set_feature(9, 0).status(), Status::FEATURE_NOT_CHANGEABLE.dnr());
+    // What does not belong to a namespace is not set for one.
+    let mut of_namespace = Sqe::new(AdminOpcode::SET_FEATURES.0, 1);
+    of_namespace.cdw10 = 0x0b.into();
+    assert_eq!(host.admin(of_namespace, 0).cqe.status(), Status::FEATURE_NOT_NAMESPACE.dnr());
+    of_namespace.nsid = NSID_ALL.into();
+    assert!(host.admin(of_namespace, 0).cqe.status().is_success());
+    of_namespace.cdw10 = 5.into();
+    of_namespace.nsid = 1.into();
+    assert!(host.admin(of_namespace, 0).cqe.status().is_success());
 }
 
 /// Goal: features with data: the host identifier of 128 bits, and Host Behavior Support, which Linux sets because of CRDT.
@@ -133,7 +143,10 @@ fn features_with_data() {
     assert!(matches!(host.outcome(admin, set, 512), Outcome::NeedsData { len: 512 }));
     let mut behavior = vec![0; 512];
     behavior[0] = 1;
-    let Outcome::Done(answer) = host.target.on_data(admin, &set, &behavior, host.now) else { panic!("done") };
+    let command = crate::Command { tag: 0, sqe: &set, data_len: 512 };
+    let Outcome::Done(answer) = host.target.on_data(admin, &command, &behavior, host.now) else {
+        panic!("done")
+    };
     assert!(answer.cqe.status().is_success());
     get.cdw10 = 0x16.into();
     assert_eq!(data(host.admin(get, 512)), Ok(behavior));

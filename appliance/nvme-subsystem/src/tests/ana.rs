@@ -96,6 +96,19 @@ fn identify_on_a_path_that_does_not_serve() {
     assert_eq!(status(&mut host, queue, NvmOpcode::READ, 67), Some(Status::ANA_INACCESSIBLE));
 }
 
+/// Goal: nvme-cli computes the longest log from Identify and reads it in parts of 4 KiB: each part is there, also those
+/// behind what is used; only what is beyond the longest log is refused.
+#[test]
+fn the_log_has_the_length_that_hosts_compute() {
+    let mut host = Host::ready();
+    let len = 16 + 32 * 64 + 4 * 1024u64;
+    let first = host.log(LogPage::ANA, 0, 4096).expect("the first part");
+    assert!(first[16 + 64 * 32 + 2 * 4..].iter().all(|byte| *byte == 0));
+    assert_eq!(host.log(LogPage::ANA, 4096, 2064), Ok(vec![0; 2064]));
+    assert_eq!(host.log(LogPage::ANA, len - 4, 4), Ok(vec![0; 4]));
+    assert_eq!(host.log(LogPage::ANA, len + 4, 4), Err(Status::INVALID_FIELD.dnr()));
+}
+
 /// Goal: groups and states that do not exist are the owner's mistake.
 #[test]
 fn unknown_groups_and_states_are_refused() {

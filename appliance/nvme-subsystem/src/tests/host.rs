@@ -21,8 +21,12 @@ pub(super) const KEEP_ALIVE_MS: u32 = 5000;
 
 /// Two namespaces, 1 of 256 blocks and 3 of 1024.
 pub(super) fn target() -> Target {
-    let mut target =
-        Target::new(TargetConfig { discovery_nqn: NODE_NQN.into(), io_port: 4420, firmware: "0.1.0".into() });
+    let mut target = Target::new(TargetConfig {
+        discovery_nqn: NODE_NQN.into(),
+        node: 0,
+        io_port: 4420,
+        firmware: "0.1.0".into(),
+    });
     target.add_subsystem(subsystem(NQN)).expect("the first subsystem");
     for (nsid, blocks) in [(1, 256), (3, 1024)] {
         target.add_namespace(NQN, namespace(nsid, blocks)).expect("a new namespace");
@@ -156,7 +160,7 @@ impl Host {
         let answer = match self.target.on_command(connection, &command, self.now) {
             Outcome::NeedsData { len } => {
                 assert_eq!(len, 1024);
-                match self.target.on_data(connection, &sqe, data, self.now) {
+                match self.target.on_data(connection, &command, data, self.now) {
                     Outcome::Connected { answer, .. } | Outcome::Done(answer) => answer,
                     other => panic!("{other:?}"),
                 }
@@ -240,7 +244,7 @@ impl Host {
                     assert!(connection == self.admin && cqe.status().is_success());
                     (cqe.cid.get(), cqe.dw0.get())
                 }
-                Action::Close { .. } => panic!("nothing is closed"),
+                other => panic!("{other:?}"),
             })
             .collect()
     }
@@ -249,7 +253,7 @@ impl Host {
 pub(super) fn accept(target: &mut Target) -> ConnectionId {
     let local = "[::ffff:10.0.0.5]:8009".parse().expect("an address");
     let peer = "10.0.0.7:51234".parse().expect("an address");
-    target.on_accept(Endpoints { local, peer }).expect("room for a connection")
+    target.on_accept(Endpoints { local, peer, is_discovery_only: false }).expect("room for a connection")
 }
 
 pub(super) fn get_log(page: LogPage, from: u64, len: u32) -> Sqe {

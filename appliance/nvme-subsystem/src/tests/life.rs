@@ -4,7 +4,7 @@ use super::host::{Ask, Host, KEEP_ALIVE_MS, NQN, target};
 use crate::limits::IDLE_ASSOCIATION;
 use crate::{Action, Outcome};
 use nvme_spec::fabrics::{DISCOVERY_NQN, Property, disconnect};
-use nvme_spec::register::{Cap, Cc, Csts, offset};
+use nvme_spec::register::{Cap, Cc, offset};
 use nvme_spec::{AdminOpcode, NvmOpcode, Sqe, Status};
 
 /// Goal: what Linux reads first is what it needs.
@@ -25,7 +25,7 @@ fn properties_read_back() {
     assert_eq!(host.admin(half(0), 0).cqe.result(), cap.into_bits() & 0xffff_ffff);
     assert_eq!(host.admin(half(4), 0).cqe.result(), cap.into_bits() >> 32);
     let wide = |offset| Property { offset, is_wide: true }.get();
-    for sqe in [wide(4), wide(offset::VS), wide(offset::CSTS), half(0x24), half(0xffff_ffff)] {
+    for sqe in [wide(4), wide(offset::VS), wide(offset::CSTS), half(0x26), half(0xffff_ffff)] {
         assert_eq!(host.admin(sqe, 0).cqe.status(), Status::CONNECT_INVALID_PARAMETERS.dnr());
     }
     let wide = Property { offset: offset::CC, is_wide: true }.set(1);
@@ -56,13 +56,44 @@ fn enable_and_disable() {
     host.io_queue(1);
 }
 
-/// Goal: what CAP excludes makes the controller fail, visibly.
+/// Goal: what CAP excludes is refused, and changes nothing.
 #[test]
-fn impossible_configuration_is_fatal() {
+fn impossible_configuration_is_refused() {
     let mut host = Host::connected(target(), NQN);
-    host.set_cc(Cc::new().with_en(true).with_css(6));
-    let csts = host.property(offset::CSTS).expect("it exists");
-    assert_eq!(csts, u64::from(Csts::new().with_cfs(true).into_bits()));
+    let good = Cc::new().with_en(true).with_iosqes(6).with_iocqes(4);
+    for cc in [good.with_css(6), good.with_mps(1), good.with_ams(1), good.with_shn(3), good.with_crime(true)]
+    {
+        let sqe = Property { offset: offset::CC, is_wide: false }.set(u64::from(cc.into_bits()));
+        assert_eq!(host.admin(sqe, 0).cqe.status(), Status::CONNECT_INVALID_PARAMETERS.dnr(), "{cc:?}");
+        assert_eq!((host.property(offset::CC), host.property(offset::CSTS)), (Ok(0), Ok(0)), "{cc:?}");
+    }
+    host.enable();
+}
+
+/// Goal: the addresses of queues, which mean nothing here, are read back as written, also by halves.
+#[test]
+fn queue_addresses_read_back() {
+    let mut host = Host::connected(target(), NQN);
+    let set = |host: &mut Host, offset, is_wide, value| {
+        let status = host.admin(Property { offset, is_wide }.set(value), 0).cqe.status();
+        status.is_success().then_some(()).ok_or(status)
+    };
+    let get =
+        |host: &mut Host, offset, is_wide| host.admin(Property { offset, is_wide }.get(), 0).cqe.result();
+    assert_eq!(set(&mut host, offset::AQA, false, 0x001f_001f), Ok(()));
+    assert_eq!(get(&mut host, offset::AQA, false), 0x001f_001f);
+    for address in [offset::ASQ, offset::ACQ] {
+        assert_eq!(set(&mut host, address, true, 0x1122_3344_5566_7000), Ok(()));
+        assert_eq!(set(&mut host, address, false, 0x7788_8000), Ok(()));
+        assert_eq!(get(&mut host, address, true), 0x1122_3344_7788_8000);
+        assert_eq!(set(&mut host, address + 4, false, 0x99aa_bbcc), Ok(()));
+        assert_eq!(get(&mut host, address, true), 0x99aa_bbcc_7788_8000);
+        assert_eq!(get(&mut host, address + 4, false), 0x99aa_bbcc);
+    }
+    let refused = Err(Status::CONNECT_INVALID_PARAMETERS.dnr());
+    assert_eq!(set(&mut host, offset::AQA, true, 1), refused);
+    assert_eq!(set(&mut host, offset::ASQ + 4, true, 1), refused);
+    assert_eq!(set(&mut host, offset::CAP, false, 1), refused);
 }
 
 /// Goal: shutdown is reported complete, stops commands and the keep alive timer, and the association is dropped two minutes

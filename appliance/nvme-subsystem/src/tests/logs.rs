@@ -6,7 +6,7 @@ use nvme_spec::log::{
     AnaGroup, AnaHeader, DiscoveryEntry, DiscoveryHeader, EffectsLog, ErrorEntry, FirmwareSlotLog, LogPage,
     SmartLog,
 };
-use nvme_spec::{AdminOpcode, NvmOpcode, Sqe, Status, ascii_text, nqn_text};
+use nvme_spec::{AdminOpcode, NSID_ALL, NvmOpcode, Sqe, Status, ascii_text, nqn_text};
 use zerocopy::FromBytes;
 
 /// Goal: pages that are supported are listed; others, and offsets and lengths out of bounds, are refused.
@@ -111,6 +111,12 @@ fn errors_and_counters() {
     let number = |field: [u8; 16]| u128::from_le_bytes(field);
     assert_eq!((number(smart.media_errors), number(smart.error_entries)), (1, 2));
     assert_eq!((number(smart.host_reads), number(smart.data_units_read)), (2, 1));
+    // It is the controller's: there is none of a namespace.
+    let mut of_namespace = get_log(LogPage::SMART, 0, 512);
+    of_namespace.nsid = 1.into();
+    assert_eq!(data(host.admin(of_namespace, 512)), Err(Status::INVALID_FIELD.dnr()));
+    of_namespace.nsid = NSID_ALL.into();
+    assert!(data(host.admin(of_namespace, 512)).is_ok());
     let page = host.log(LogPage::FIRMWARE_SLOT, 0, 512).expect("it exists");
     let slot = FirmwareSlotLog::read_from_bytes(&page).expect("a page");
     assert_eq!((slot.afi, ascii_text(&slot.frs[0])), (1, "0.1.0".into()));

@@ -19,6 +19,7 @@ fn listed(hosts: &[&str]) -> Hosts {
 fn shared() -> Target {
     let mut target = Target::new(TargetConfig {
         discovery_nqn: super::host::NODE_NQN.into(),
+        node: 0,
         io_port: 4420,
         firmware: "0.1.0".into(),
     });

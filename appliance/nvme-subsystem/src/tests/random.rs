@@ -1,7 +1,7 @@
 //! Commands without sense: nothing panics, and no range outside its namespace reaches the storage.
 
 use super::host::{Ask, Host, NQN};
-use crate::{Action, IoKind, Outcome};
+use crate::{Action, Command, IoKind, Outcome};
 use block::Bytes;
 use nvme_spec::{AdminOpcode, Sqe};
 use zerocopy::{FromBytes, IntoBytes};
@@ -74,7 +74,8 @@ fn random_commands() {
                 data.resize(len as usize, 0);
                 let at = random.next() as usize % data.len();
                 data[at] = random.next() as u8;
-                let outcome = host.target.on_data(connection, &sqe, &data, host.now);
+                let command = Command { tag: 0, sqe: &sqe, data_len };
+                let outcome = host.target.on_data(connection, &command, &data, host.now);
                 check(&outcome, &mut random);
             }
             if random.next().is_multiple_of(16) {

@@ -14,7 +14,7 @@ use image::{deb, debian, elf, hash};
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
-const PACKAGES: &[&str] = &["busybox-static", "nvme-cli", "fio", "e2fsprogs"];
+const PACKAGES: &[&str] = &["busybox-static", "nvme-cli", "fio", "e2fsprogs", "util-linux"];
 
 /// Programs, and the names under which they are found besides their own.
 const PROGRAMS: &[(&str, &[&str])] = &[
@@ -24,6 +24,8 @@ const PROGRAMS: &[(&str, &[&str])] = &[
     ("mke2fs", &["mkfs.ext4"]),
     ("e2fsck", &["fsck.ext4"]),
     ("resize2fs", &[]),
+    // That of busybox cannot write zeroes; the shell prefers its own, so scripts name this one by its path.
+    ("blkdiscard", &[]),
 ];
 
 /// Files that the programs read.

@@ -14,7 +14,8 @@ use anyhow::{Context, Result, ensure};
 use serde_json::Value;
 use std::time::Instant;
 
-const MIB: u64 = 1 << 20;
+/// A mebibyte.
+pub const MIB: u64 = 1 << 20;
 
 /// The pools, which are subsystems, each with the serial number of its drive.
 pub const POOLS: [(&str, &str); 2] = [("fast", "LAB01"), ("slow", "LAB02")];

@@ -7,6 +7,7 @@ pub mod linux;
 pub mod linux_host;
 pub mod linux_older;
 pub mod linux_restart;
+pub mod linux_volumes;
 pub mod reproducible;
 pub mod self_test;
 
@@ -44,6 +45,11 @@ pub const ALL: &[Scenario] = &[
         name: "linux_host",
         about: "a Linux host discovers, connects in every way, and asks all that nvme-cli may ask; Wireshark reads along",
         run: linux_host::run,
+    },
+    Scenario {
+        name: "linux_volumes",
+        about: "volumes come, grow and go under a connected Linux host, and every command does to blocks what it says",
+        run: linux_volumes::run,
     },
     Scenario {
         name: "linux_restart",

@@ -1,6 +1,6 @@
 //! What an engine is started with, and what it reports on its own.
 
-use crate::{DriveSpec, Mode};
+use crate::{Affinity, DriveSpec, Mode};
 use core::fmt;
 use std::net::SocketAddr;
 use uuid::Uuid;
@@ -8,7 +8,7 @@ use uuid::Uuid;
 /// Something that happened without being asked for.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Event {
-    /// A short word for machines: `memory`, `drive-failed`, `pool-imported`, `pool-offline`, `pool-created`, `pool-deleted`,
+    /// A short word for machines: `core`, `memory`, `drive-failed`, `pool-imported`, `pool-offline`, `pool-created`, `pool-deleted`,
     /// `volume-created`, `volume-grown`, `volume-deleted`, `host-connected`, `host-disconnected`.
     pub kind: String,
     /// The object, as in errors: `drive/S0`, `pool/tank`.
@@ -39,6 +39,8 @@ pub struct EngineConfig {
     /// What the node is, the same at every start: its discovery subsystem is named after it. Nil if nothing is known; then
     /// the name is new at every start.
     pub identity: Uuid,
+    /// On which processor the core runs.
+    pub affinity: Affinity,
     /// Shown as the version of the software.
     pub version: String,
     /// Where events go; `None` drops them.
@@ -46,7 +48,7 @@ pub struct EngineConfig {
 }
 
 impl Default for EngineConfig {
-    /// No drives, no addresses, 64 MiB of ordinary pages, balanced polling, for hosts on lists only.
+    /// No drives, no addresses, 64 MiB of ordinary pages, balanced polling on any processor, for hosts on lists only.
     fn default() -> Self {
         Self {
             drives: Vec::new(),
@@ -57,6 +59,7 @@ impl Default for EngineConfig {
             mode: Mode::Balanced,
             is_insecure: false,
             identity: Uuid::nil(),
+            affinity: Affinity::Anywhere,
             version: env!("CARGO_PKG_VERSION").to_owned(),
             events: None,
         }
@@ -71,6 +74,7 @@ impl fmt::Debug for EngineConfig {
             .field("discovery", &self.discovery)
             .field("arena_bytes", &self.arena_bytes)
             .field("mode", &self.mode)
+            .field("affinity", &self.affinity)
             .finish_non_exhaustive()
     }
 }

@@ -27,7 +27,7 @@ mod startup;
 mod tests;
 
 pub use config::{EngineConfig, Event, EventSink};
-pub use reactor::Mode;
+pub use reactor::{Affinity, Mode, UnknownAffinity};
 pub use spec::{DriveSpec, SpecError};
 
 use crate::answer::{Answer, overloaded};

@@ -11,7 +11,7 @@ use crate::drives::{open_all, probe_all, wait};
 use crate::limits::ARENA_BYTES_PER_DRIVE;
 use crate::requests::random_uuid;
 use crate::{Event, StartError};
-use dma::{Arena, ArenaConfig};
+use dma::{Arena, ArenaConfig, Pages};
 use net::{ListenerId, Net, Waker};
 use nvme_spec::fabrics::UUID_NQN_PREFIX;
 use nvme_subsystem::TargetConfig;
@@ -40,12 +40,15 @@ pub(crate) fn start(mut config: EngineConfig, waker: &Waker, started: Instant) -
         }
     };
     let system = |what| move |source: io::Error| StartError::System { what, source };
+    // Before there is any memory: pages come from the node of memory that is next to the processor.
+    let processor = reactor::bind(config.affinity).map_err(system("the processor of the core"))?;
     let mut random = File::open("/dev/urandom").map_err(system("the source of random numbers"))?;
     let mut net = Net::new(waker.clone()).map_err(system("io_uring"))?;
     let arena = arena(&config)?;
     if let Some(why) = arena.hugepages_refused() {
         notify("memory", "memory".to_owned(), format!("no huge pages, ordinary ones are used: {why}"));
     }
+    notify("core", "core/0".to_owned(), about_core(&config, processor, &arena));
     let mut devices = Devices::default();
     let drives = open_all(&config.drives, &arena, waker, &mut devices);
     for (serial, failure) in drives.iter().filter_map(|drive| drive.failure()) {
@@ -102,6 +105,16 @@ fn discovery_nqn(identity: Uuid) -> String {
 
 /// Random, once, for [`discovery_nqn`].
 const DISCOVERY_MARK: u128 = 0x5d1f_08c2_96e3_4b7a_a40c_71de_35b9_c268;
+
+/// Where a core runs and what its memory is, for people.
+fn about_core(config: &EngineConfig, processor: Option<usize>, arena: &Arena) -> String {
+    let place = processor.map_or_else(|| "any processor".to_owned(), |number| format!("processor {number}"));
+    let pages = match arena.pages() {
+        Pages::Huge2MiB => "huge pages",
+        Pages::Normal => "ordinary pages",
+    };
+    format!("runs on {place}, mode {}, with {} MiB of {pages} for IO", config.mode, arena.len() >> 20)
+}
 
 /// At least what the target needs beside what drives keep for themselves: else the longest commands would wait for ever.
 fn arena(config: &EngineConfig) -> Result<Arena, StartError> {

@@ -1,7 +1,7 @@
 //! The command line.
 
 use clap::{Args, Parser, Subcommand, ValueEnum};
-use engine::{DriveSpec, Mode};
+use engine::{Affinity, DriveSpec, Mode};
 use std::net::SocketAddr;
 use std::path::PathBuf;
 use tracing_subscriber::filter::LevelFilter;
@@ -65,6 +65,9 @@ pub(crate) struct EngineArguments {
     pub(crate) bus: PathBuf,
     #[command(flatten)]
     pub(crate) data: DataArguments,
+    /// Processor of the polled core: a number, auto (the last of several), or none (wherever the system puts it).
+    #[arg(long, value_name = "N", default_value = "auto")]
+    pub(crate) core: Affinity,
     /// Address for NVMe/TCP; may be repeated.
     #[arg(long, value_name = "ADDR:PORT", required = true)]
     pub(crate) listen: Vec<SocketAddr>,
@@ -124,6 +127,9 @@ Examples:
 pub(crate) struct RunArguments {
     #[command(flatten)]
     pub(crate) data: DataArguments,
+    /// Processor of the polled core: a number, auto (the last of several), or none (wherever the system puts it).
+    #[arg(long, value_name = "N", default_value = "none")]
+    pub(crate) core: Affinity,
     /// Address for NVMe/TCP.
     #[arg(long, value_name = "ADDR:PORT", default_value = "127.0.0.1:4420")]
     pub(crate) listen: Vec<SocketAddr>,
@@ -173,6 +179,24 @@ mod tests {
         let error = wrong.expect_err("no such kind of drive");
         assert_eq!(error.exit_code(), 2);
         assert!(error.to_string().contains("vfio, file and ram"), "{error}");
+    }
+
+    /// Goal: a node's core has a processor of its own; on somebody's machine it has one only if asked for.
+    #[test]
+    fn processor_of_the_core() {
+        let run = |more: &[&str]| {
+            let command = ["ironbayd", "run", "--insecure", "--drive", "ram:64MiB"];
+            match Arguments::try_parse_from(command.iter().chain(more)).expect("right").command {
+                Command::Run(run) => run.core,
+                Command::Engine(_) | Command::Agent(_) => panic!("another command"),
+            }
+        };
+        assert_eq!((run(&[]), run(&["--core", "1"])), (Affinity::Anywhere, Affinity::Processor(1)));
+        let engine = ["ironbayd", "engine", "--bus", "b", "--listen", "[::]:1", "--discovery", "[::]:2"];
+        match Arguments::try_parse_from(engine).expect("right").command {
+            Command::Engine(engine) => assert_eq!(engine.core, Affinity::Auto),
+            Command::Run(_) | Command::Agent(_) => panic!("another command"),
+        }
     }
 
     /// Goal: an open API is something one asks for.

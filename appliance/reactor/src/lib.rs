@@ -4,7 +4,8 @@
 //!  poll devices → feed sockets → start requests → kick devices, flush sockets → one control message → timers → rest
 //! ```
 //!
-//! UNSAFETY: only [`FileDevice`] has any: it gives the kernel memory to fill while an operation is in flight.
+//! UNSAFETY: [`FileDevice`] gives the kernel memory to fill while an operation is in flight; [`RamDevice`] maps its memory
+//! itself, for large pages.
 //!
 //! Invariants
 //! - One thread owns everything that the loop touches; other threads reach it through the [`Mailbox`] alone.
@@ -14,16 +15,19 @@
 //! Not here: what the work is ([`App`]).
 #![allow(unsafe_code, reason = "file drives share memory with the kernel, see UNSAFETY above")]
 
+mod affinity;
 mod device;
 mod file;
 mod idle;
 pub mod limits;
 mod mailbox;
+mod pages;
 mod ram;
 mod run;
 #[cfg(test)]
 mod tests;
 
+pub use affinity::{Affinity, UnknownAffinity, bind};
 pub use device::{Device, Sleep};
 pub use file::{FileConfig, FileDevice, FileError};
 pub use idle::{Mode, UnknownMode};

@@ -7,7 +7,7 @@ use crate::devices::Devices;
 use crate::exports::Export;
 use crate::io::JOB_TAG;
 use crate::limits::{
-    ARENA_BYTES_MIN, CHUNKS_MAX, ENDING_LOOKS_MAX, STAGING_BYTES, TIMER_PERIOD, WAITING_ROOM,
+    ARENA_BYTES_MIN, CHUNKS_MAX, ENDING_LOOKS_MAX, SEND_SOON_BYTES, STAGING_BYTES, TIMER_PERIOD, WAITING_ROOM,
 };
 use block::{Completion, Op, Tag, Tick};
 use dma::{Arena, DmaBuf};
@@ -142,10 +142,18 @@ impl Target {
 
     /// Takes completions from the drives and acts on them; says how many.
     pub fn poll_devices(&mut self) -> usize {
-        let mut count = 0;
         self.devices.begin_round();
-        while let Some((_, completion)) = self.devices.poll() {
+        self.take_completions(usize::MAX)
+    }
+
+    /// Takes completions until so many bytes have come.
+    fn take_completions(&mut self, bytes_max: usize) -> usize {
+        let (mut count, mut bytes) = (0, 0);
+        while bytes < bytes_max
+            && let Some((_, completion)) = self.devices.poll()
+        {
             count += 1;
+            bytes += completion.buf.as_ref().map_or(0, DmaBuf::len);
             if completion.tag.0 & JOB_TAG == 0 {
                 self.on_completion(completion);
             } else {
@@ -170,9 +178,16 @@ impl Target {
     pub fn kick(&mut self, net: &mut Net, now: Tick) -> usize {
         self.do_actions();
         self.devices.kick();
-        let count = self.poll_devices();
-        self.send_all(net, now);
-        count
+        self.devices.begin_round();
+        let mut count = 0;
+        loop {
+            let ended = self.take_completions(SEND_SOON_BYTES);
+            self.send_all(net, now);
+            count += ended;
+            if ended == 0 {
+                return count;
+            }
+        }
     }
 
     /// When [`Target::on_time`] is to be called; `None` while nobody is connected.

@@ -1,6 +1,7 @@
 //! A slot of an arena as a buffer: unique, writable, returned to its arena on drop.
 
 use crate::arena::{ArenaId, Core};
+use crate::carve::CLASSES;
 use crate::limits::BUFFER_BYTES_MAX;
 use block::IoBuf;
 use core::fmt;
@@ -37,6 +38,21 @@ impl DmaBuf {
         self.len as usize
     }
 
+    /// Uses more or less of its slot from here on. What is new of it holds what the slot held before.
+    ///
+    /// # Panics
+    /// If `len` is zero or more than [`DmaBuf::len_max`].
+    pub fn resize(&mut self, len: usize) {
+        assert!(len > 0 && len <= self.len_max(), "a buffer of {len} bytes is not in its slot");
+        self.len = u32::try_from(len).expect("a slot is at most 128 KiB");
+    }
+
+    /// How long it can become: all of its slot.
+    #[must_use]
+    pub fn len_max(&self) -> usize {
+        CLASSES[usize::from(self.class)]
+    }
+
     /// The offset of its first byte in the arena. A device sees it at the address of the arena plus this.
     #[must_use]
     pub fn offset(&self) -> usize {
@@ -59,7 +75,7 @@ impl DmaBuf {
 
 impl AsRef<[u8]> for DmaBuf {
     fn as_ref(&self) -> &[u8] {
-        // SAFETY: the slot is inside the mapping (checked in `new`), which `core` keeps alive; it was zeroed by the
+        // SAFETY: the slot is inside the mapping (checked in `new`), and `len` within the slot (`new`, `resize`), which `core` keeps alive; it was zeroed by the
         // kernel when mapped, so it is initialised. The slot belongs to this buffer alone, and a device that writes it
         // owns the buffer (crate header), so it does not change below this reference.
         unsafe { slice::from_raw_parts(self.base.as_ptr(), self.len as usize) }

@@ -96,6 +96,20 @@ fn a_buffer_over_the_largest_slot_is_a_fault() {
     let _ = arena().alloc(limits::BUFFER_BYTES_MAX + 1);
 }
 
+/// Goal: a buffer uses more or less of its slot, never another's.
+#[test]
+fn a_buffer_stays_in_its_slot() {
+    let arena = arena();
+    let mut buf = arena.alloc(limits::SLOT_MEDIUM - 1).expect("a free slot");
+    for len in [1, limits::SLOT_MEDIUM, 4096] {
+        buf.resize(len);
+        assert_eq!((buf.len(), buf.as_ref().len(), buf.len_max()), (len, len, limits::SLOT_MEDIUM));
+    }
+    let refused =
+        std::panic::catch_unwind(core::panic::AssertUnwindSafe(|| buf.resize(limits::SLOT_MEDIUM + 1)));
+    assert!(refused.is_err());
+}
+
 /// Goal: buffers and queues keep the memory alive after the last handle to the arena is gone.
 #[test]
 fn memory_outlives_the_handle() {

@@ -38,6 +38,8 @@ pub(crate) struct Open {
     held: Vec<(u32, u16)>,
     /// With the storage.
     pending: Vec<(Sqe, Io)>,
+    /// The first half of a fused operation whose second has not come.
+    first: Option<Io>,
 }
 
 /// The target, its connections, and its namespaces as they are now.
@@ -97,7 +99,14 @@ impl World {
         let local = "[::ffff:10.0.0.5]:8009".parse().expect("an address");
         let peer = "10.0.0.7:51234".parse().expect("an address");
         let id = self.target.on_accept(Endpoints { local, peer, is_discovery_only: false })?;
-        self.open.push(Open { id, queue: None, next_tag: 1, held: Vec::new(), pending: Vec::new() });
+        self.open.push(Open {
+            id,
+            queue: None,
+            next_tag: 1,
+            held: Vec::new(),
+            pending: Vec::new(),
+            first: None,
+        });
         Some(self.open.len() - 1)
     }
 
@@ -133,6 +142,9 @@ impl World {
         open.next_tag += 1;
         let (id, command) = (open.id, Command { tag, sqe: &sqe, data_len });
         let mut outcome = self.target.on_command(id, &command, self.now);
+        if self.target.poll_abort().is_some() {
+            assert!(open.first.take().is_some(), "only a first half that waits is aborted");
+        }
         let mut all = data.to_vec();
         if let Outcome::NeedsData { len } = outcome {
             assert!(
@@ -143,7 +155,7 @@ impl World {
             outcome = self.target.on_data(id, &command, &all, self.now);
             assert!(!matches!(outcome, Outcome::NeedsData { .. }), "data comes once");
         }
-        if let Outcome::Io(io) = outcome {
+        if let Outcome::Io(io) | Outcome::First(io) | Outcome::Second(io) = outcome {
             all.resize(io.kind.data_len() as usize, 0);
             self.check(io, &all);
         }
@@ -169,6 +181,17 @@ impl World {
                 assert!((2..=1024).contains(&queue.entries), "{queue:?}");
                 open.queue = Some(queue);
                 Some(answer)
+            }
+            Outcome::First(io) => {
+                assert!(open.first.replace(io).is_none(), "a half that gets no partner is aborted");
+                open.pending.push((*sqe, io));
+                None
+            }
+            Outcome::Second(io) => {
+                let first = open.first.take().expect("a second follows a first");
+                assert_eq!((first.volume, first.kind.span()), (io.volume, io.kind.span()), "the same blocks");
+                open.pending.push((*sqe, io));
+                None
             }
             Outcome::Io(io) => {
                 assert!(open.queue.is_some_and(|queue| queue.qid > 0), "only I/O queues do IO");
@@ -204,6 +227,14 @@ impl World {
             assert!(span.start() < span.end(), "there is something to do: {io:?}");
             let has_data = io.kind.data_len() > 0;
             assert!(!has_data || u64::from(io.kind.data_len()) == span.len().0, "{io:?}");
+        }
+        if let IoKind::Copy(copying) = io.kind
+            && let Ok(ranges) = copying.ranges(data)
+        {
+            let sources = (0..).map_while(|index| ranges.get(index));
+            let total: u64 = sources.clone().map(|span| span.len().0).sum();
+            assert_eq!(total, ranges.to().len().0, "what is copied has a place");
+            sources.chain([ranges.to()]).for_each(is_inside);
         }
         if let IoKind::Dataset(dataset) = io.kind
             && let Ok(ranges) = dataset.ranges(data)

@@ -61,6 +61,12 @@ impl Sqe {
         DataDirection::of(if self.opc == crate::AdminOpcode::FABRICS.0 { self.fctype().0 } else { self.opc })
     }
 
+    /// Whether it is a half of a fused operation.
+    #[must_use]
+    pub const fn fuse(&self) -> Fuse {
+        Fuse(self.flags & FLAGS_FUSE_MASK)
+    }
+
     /// Fabrics command type, if the opcode is [`AdminOpcode::FABRICS`](crate::AdminOpcode::FABRICS).
     #[must_use]
     pub fn fctype(&self) -> crate::FabricsType {
@@ -91,6 +97,18 @@ impl Sqe {
     #[must_use]
     pub fn rw_flags(&self) -> RwFlags {
         RwFlags::from_bits(self.cdw12.get())
+    }
+}
+
+open_enum! {
+    /// FUSE: two commands next to each other that are done as one (Base 2.1 figure 91).
+    pub struct Fuse(u8) {
+        /// A command by itself.
+        NONE = 0,
+        /// The first of two.
+        FIRST = 1,
+        /// The second of two.
+        SECOND = 2,
     }
 }
 
@@ -145,6 +163,54 @@ pub struct DatasetRange {
     pub slba: U64,
 }
 const _: () = assert!(size_of::<DatasetRange>() == 16);
+
+/// Dword 12 of Copy (NVM 1.1 §3.3.2).
+#[bitfield_struct::bitfield(u32)]
+#[derive(PartialEq, Eq)]
+pub struct CopyFlags {
+    /// Number of ranges, 0's based.
+    pub count_z: u8,
+    /// Descriptor format.
+    #[bits(4)]
+    pub format: u8,
+    /// Protection information field for reading.
+    #[bits(4)]
+    pub prinfo_read: u8,
+    #[bits(4)]
+    __: u8,
+    /// Directive type.
+    #[bits(4)]
+    pub dtype: u8,
+    /// Storage tag checks for writing and reading.
+    #[bits(2)]
+    pub storage_tag_checks: u8,
+    /// Protection information field for writing.
+    #[bits(4)]
+    pub prinfo_write: u8,
+    /// Force unit access.
+    pub fua: bool,
+    /// Limited retry.
+    pub lr: bool,
+}
+
+/// A source range of Copy, format 0: of the namespace that is written (NVM 1.1 §3.3.2).
+#[derive(Clone, Copy, Debug, PartialEq, Eq, FromBytes, IntoBytes, Immutable, KnownLayout, Unaligned)]
+#[repr(C)]
+pub struct CopyRange {
+    /// Reserved.
+    pub reserved_0: U64,
+    /// First logical block.
+    pub slba: U64,
+    /// Number of logical blocks, 0's based.
+    pub nlb_z: U16,
+    /// Reserved.
+    pub reserved_18: U16,
+    /// Fast copy and source options.
+    pub options: U32,
+    /// Protection information tags.
+    pub tags: U64,
+}
+const _: () = assert!(size_of::<CopyRange>() == 32);
 
 /// The data pointer of a command: 16 bytes that are PRPs or an SGL descriptor.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, FromBytes, IntoBytes, Immutable, KnownLayout, Unaligned)]

@@ -249,6 +249,10 @@ impl IdentifyController {
     pub const ONCS_WRITE_ZEROES: u16 = 1 << 3;
     /// ONCS: Verify.
     pub const ONCS_VERIFY: u16 = 1 << 7;
+    /// ONCS: Copy.
+    pub const ONCS_COPY: u16 = 1 << 8;
+    /// FUSES: Compare and Write.
+    pub const FUSES_COMPARE_AND_WRITE: u16 = 1 << 0;
     /// VWC: a volatile write cache is present.
     pub const VWC_PRESENT: u8 = 1 << 0;
     /// VWC: Flush to all namespaces is not supported.

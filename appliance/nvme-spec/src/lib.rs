@@ -32,7 +32,7 @@ pub mod status;
 pub mod tcp;
 mod text;
 
-pub use entry::{Cqe, DATASET_RANGES_MAX, DataPointer, DatasetRange, Sgl, SglKind, Sqe};
+pub use entry::{CopyRange, Cqe, DATASET_RANGES_MAX, DataPointer, DatasetRange, Sgl, SglKind, Sqe};
 pub use opcode::{AdminOpcode, FabricsType, NvmOpcode};
 pub use status::Status;
 pub use text::{ascii_field, ascii_text, nqn_field, nqn_text};

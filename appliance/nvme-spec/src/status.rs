@@ -57,6 +57,10 @@ statuses! {
     ABORT_REQUESTED = (GENERIC, 0x07, "command abort requested"),
     /// Aborted because the queue was deleted.
     ABORTED_SQ_DELETION = (GENERIC, 0x08, "command aborted due to queue deletion"),
+    /// The other half of a fused operation failed.
+    ABORTED_FAILED_FUSED = (GENERIC, 0x09, "command aborted due to failed fused command"),
+    /// The other half of a fused operation did not come.
+    ABORTED_MISSING_FUSED = (GENERIC, 0x0a, "command aborted due to missing fused command"),
     /// Invalid namespace or format.
     INVALID_NAMESPACE = (GENERIC, 0x0b, "invalid namespace or format"),
     /// The order of commands is wrong.
@@ -104,6 +108,10 @@ statuses! {
     FEATURE_NOT_NAMESPACE = (COMMAND, 0x0f, "feature not namespace specific"),
     /// Protection information setting not possible with this format (NVM 1.1).
     INVALID_PROTECTION_INFORMATION = (COMMAND, 0x81, "invalid protection information"),
+    /// More or longer ranges than the controller said it takes (NVM 1.1).
+    SIZE_LIMIT_EXCEEDED = (COMMAND, 0x83, "command size limit exceeded"),
+    /// What is copied and where it goes have blocks in common (NVM 1.1).
+    OVERLAPPING_RANGE = (COMMAND, 0x87, "overlapping I/O range"),
     /// The media refused a write: read-only range (NVM 1.1).
     WRITE_TO_READ_ONLY_RANGE = (COMMAND, 0x82, "attempted write to read only range"),
 

@@ -5,8 +5,9 @@ use crate::admin::Context;
 use crate::ana;
 use crate::config::NamespaceConfig;
 use crate::limits::{
-    ABORT_MAX, AER_MAX, ANA_GROUPS, DATASET_BLOCKS_LIMIT, ERRORS_MAX, IN_CAPSULE_MAX,
-    KEEP_ALIVE_GRANULARITY_MS, MDTS, MQES_Z, NSID_MAX, SHUTDOWN_US, WRITE_ZEROES_LIMIT,
+    ABORT_MAX, AER_MAX, ANA_GROUPS, COPY_BLOCKS_MAX, COPY_RANGE_BLOCKS_MAX, COPY_RANGES_MAX,
+    DATASET_BLOCKS_LIMIT, ERRORS_MAX, IN_CAPSULE_MAX, KEEP_ALIVE_GRANULARITY_MS, MDTS, MQES_Z, NSID_MAX,
+    SHUTDOWN_US, WRITE_ZEROES_LIMIT,
 };
 use crate::property::VERSION;
 use nvme_spec::feature::notice;
@@ -151,8 +152,14 @@ fn controller(context: &Context<'_>) -> IdentifyController {
         IdentifyController::ONCS_COMPARE
             | IdentifyController::ONCS_DSM
             | IdentifyController::ONCS_WRITE_ZEROES
-            | IdentifyController::ONCS_VERIFY,
+            | IdentifyController::ONCS_VERIFY
+            | IdentifyController::ONCS_COPY,
     );
+    id.fuses = U16::new(IdentifyController::FUSES_COMPARE_AND_WRITE); // ESXi locks with it
+    // One logical block of any format is written atomically, also when the power fails and as a Compare and Write: drives
+    // that may tear 4 KiB are refused (decision 0005), and nobody else is at the blocks of a Compare and Write.
+    (id.awun_z, id.awupf_z, id.acwu_z) = (U16::new(0), U16::new(0), U16::new(0));
+    id.cdfs = U16::new(1); // Copy within a namespace
     id.ofcs = U16::new(1); // Disconnect
     id
 }
@@ -190,6 +197,9 @@ fn namespace(config: &NamespaceConfig, is_served: bool) -> IdentifyNamespace {
     // Deallocated blocks read as zeroes, because deallocating means writing zeroes as long as a pool is thick; and Write
     // Zeroes may deallocate: Linux then uses it to discard.
     id.dlfeat = 0b1001;
+    id.mssrl = U16::new(COPY_RANGE_BLOCKS_MAX);
+    id.mcl = U32::new(COPY_BLOCKS_MAX);
+    id.msrc_z = u8::try_from(COPY_RANGES_MAX.saturating_sub(1)).unwrap_or(u8::MAX);
     let bytes = config.blocks.bytes().map_or(u64::MAX, |bytes| bytes.0);
     id.nvmcap = u128::from(bytes).to_le_bytes();
     if !is_served {

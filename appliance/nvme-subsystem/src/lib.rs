@@ -16,6 +16,7 @@
 //! | `admin`, `identify`, `page`, `feature`, `discovery` | admin commands |
 //! | `access`, `view`, `ana` | what a host may use and sees, and whether this node serves it |
 //! | `nvm` | I/O commands: checked, turned into [`Io`] |
+//! | `fused` | Compare and Write: two commands that are one |
 //! | `span`, `range_list` | which bytes of a volume a command means |
 //!
 //! Invariants
@@ -57,11 +58,16 @@
 //! let connection = target.on_accept(endpoints).expect("room for a connection");
 //! // Per command from the transport:
 //! let (sqe, data_len) = (Sqe::new(0x18, 0), 0);
-//! match target.on_command(connection, &Command { tag: 0, sqe: &sqe, data_len }, Tick(0)) {
+//! let outcome = target.on_command(connection, &Command { tag: 0, sqe: &sqe, data_len }, Tick(0));
+//! if let Some(_status) = target.poll_abort() {
+//!     // The first half of a fused operation that this connection had is answered with it.
+//! }
+//! match outcome {
 //!     Outcome::Done(answer) => assert!(!answer.cqe.status().is_success()), // Connect must come first
 //!     Outcome::NeedsData { .. } => {}      // receive `len` bytes, then target.on_data(…)
 //!     Outcome::Connected { .. } => {}      // transport.set_queue(…), then answer
 //!     Outcome::Io(_) => {}                 // volume, range; then target.on_io_done(…)
+//!     Outcome::First(_) | Outcome::Second(_) => {} // the same, but both are one
 //!     Outcome::Held => {}
 //!     Outcome::Abort { .. } => {}          // end that command if it only waits; answer with bit 0 set if not
 //! }
@@ -86,6 +92,7 @@ mod connect;
 mod controller;
 mod discovery;
 mod feature;
+mod fused;
 mod identify;
 pub mod limits;
 mod nvm;
@@ -102,7 +109,7 @@ pub use config::{
     ConfigError, Endpoints, Hosts, NamespaceConfig, Referral, Session, SubsystemConfig, TargetConfig,
 };
 pub use outcome::{Action, Answer, Command, ConnectionId, Io, IoKind, Outcome, Queue};
-pub use range_list::{Dataset, DatasetRanges};
+pub use range_list::{CopyRanges, Copying, Dataset, DatasetRanges};
 pub use span::Span;
 pub use target::Target;
 

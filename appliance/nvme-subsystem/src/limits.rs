@@ -53,6 +53,19 @@ pub const WRITE_ZEROES_LIMIT: u8 = 13;
 /// resets the controller. Longer ones are executed, too.
 pub const DATASET_BLOCKS_LIMIT: u32 = 1 << 18;
 
+/// Copy: ranges of one command (MSRC). The list then fits into one block of memory.
+pub const COPY_RANGES_MAX: u16 = 128;
+
+/// Copy: logical blocks of one range (MSSRL): 4 MiB of 4 KiB blocks. Guessed.
+pub const COPY_RANGE_BLOCKS_MAX: u16 = 1024;
+
+/// Copy: logical blocks of one command (MCL): 64 MiB of 4 KiB blocks, half a second for a drive that reads and writes one
+/// buffer after the other at 250 MB/s.
+pub const COPY_BLOCKS_MAX: u32 = 16 * 1024;
+
+/// Longest fused Compare and Write: one block of the drives, which is written at once. ESXi compares single blocks.
+pub const FUSED_BYTES_MAX: u32 = 4096;
+
 /// Asynchronous Event Requests that are held per controller (AERL is this less one). The standard recommends 4 at least.
 pub const AER_MAX: usize = 4;
 

@@ -3,14 +3,14 @@
 
 use crate::config::NamespaceConfig;
 use crate::identify::LBADS;
-use crate::limits::TRANSFER_MAX;
+use crate::limits::{COPY_RANGES_MAX, TRANSFER_MAX};
 use crate::outcome::{Answer, Command, Io, IoKind, Outcome};
-use crate::range_list::{self, Dataset};
+use crate::range_list::{self, Copying, Dataset};
 use crate::span::Span;
 use crate::view::View;
 use block::Bytes;
-use nvme_spec::entry::DatasetFlags;
-use nvme_spec::{DATASET_RANGES_MAX, DatasetRange, NvmOpcode, Sqe, Status};
+use nvme_spec::entry::{CopyFlags, DatasetFlags};
+use nvme_spec::{CopyRange, DATASET_RANGES_MAX, DatasetRange, NvmOpcode, Sqe, Status};
 
 pub(crate) fn command(view: View<'_>, command: &Command<'_>) -> Result<Outcome, Status> {
     let sqe = command.sqe;
@@ -26,13 +26,14 @@ pub(crate) fn command(view: View<'_>, command: &Command<'_>) -> Result<Outcome, 
         }
         NvmOpcode::FLUSH => IoKind::Flush,
         NvmOpcode::DATASET_MANAGEMENT => dataset(namespace, command)?,
+        NvmOpcode::COPY => copy(namespace, command)?,
         _ => transfer(namespace, command, opcode)?,
     };
     Ok(Outcome::Io(Io { volume: namespace.volume, kind }))
 }
 
 /// What there is, and whether it changes data.
-pub(crate) const SUPPORTED: [(NvmOpcode, Changes); 7] = [
+pub(crate) const SUPPORTED: [(NvmOpcode, Changes); 8] = [
     (NvmOpcode::FLUSH, Changes::Nothing),
     (NvmOpcode::READ, Changes::Nothing),
     (NvmOpcode::WRITE, Changes::Data),
@@ -40,6 +41,7 @@ pub(crate) const SUPPORTED: [(NvmOpcode, Changes); 7] = [
     (NvmOpcode::VERIFY, Changes::Nothing),
     (NvmOpcode::WRITE_ZEROES, Changes::Data),
     (NvmOpcode::DATASET_MANAGEMENT, Changes::Data),
+    (NvmOpcode::COPY, Changes::Data),
 ];
 
 /// What a command does to what is stored.
@@ -89,11 +91,7 @@ fn size(namespace: &NamespaceConfig) -> Bytes {
 fn dataset(namespace: &NamespaceConfig, command: &Command<'_>) -> Result<IoKind, Status> {
     let [count_z, ..] = command.sqe.cdw10.to_bytes();
     let count = u16::from(count_z).saturating_add(1);
-    let entry = u32::try_from(size_of::<DatasetRange>()).unwrap_or(u32::MAX);
-    let (least, most) = (u32::from(count).saturating_mul(entry), DATASET_RANGES_MAX.saturating_mul(entry));
-    if !(least..=most).contains(&command.data_len) {
-        return Err(Status::INVALID_SGL_LENGTH.dnr());
-    }
+    check_list::<DatasetRange>(command, u32::from(count), DATASET_RANGES_MAX)?;
     Ok(IoKind::Dataset(Dataset {
         count,
         data_len: command.data_len,
@@ -101,4 +99,37 @@ fn dataset(namespace: &NamespaceConfig, command: &Command<'_>) -> Result<IoKind,
         lba_shift: LBADS,
         size: size(namespace),
     }))
+}
+
+/// Copy (NVM 1.1 §3.3.2), format 0: within a namespace.
+fn copy(namespace: &NamespaceConfig, command: &Command<'_>) -> Result<IoKind, Status> {
+    let sqe = command.sqe;
+    let flags = CopyFlags::from_bits(sqe.cdw12.get());
+    if flags.format() != 0 {
+        return Err(Status::INVALID_FIELD.dnr());
+    }
+    if flags.prinfo_read() != 0 || flags.prinfo_write() != 0 {
+        return Err(Status::INVALID_PROTECTION_INFORMATION.dnr());
+    }
+    let count = u16::from(flags.count_z()).saturating_add(1);
+    if count > COPY_RANGES_MAX {
+        return Err(Status::SIZE_LIMIT_EXCEEDED.dnr());
+    }
+    check_list::<CopyRange>(command, u32::from(count), u32::from(COPY_RANGES_MAX))?;
+    let to = range_list::span(sqe.slba(), 1, LBADS).ok_or(Status::LBA_OUT_OF_RANGE.dnr())?;
+    Ok(IoKind::Copy(Copying {
+        count,
+        data_len: command.data_len,
+        to: to.start(),
+        fua: flags.fua(),
+        lba_shift: LBADS,
+        size: size(namespace),
+    }))
+}
+
+/// The data is long enough for its ranges, and not longer than for as many as there can be.
+fn check_list<T>(command: &Command<'_>, count: u32, count_max: u32) -> Result<(), Status> {
+    let entry = u32::try_from(size_of::<T>()).unwrap_or(u32::MAX);
+    let lengths = count.saturating_mul(entry)..=count_max.saturating_mul(entry);
+    if lengths.contains(&command.data_len) { Ok(()) } else { Err(Status::INVALID_SGL_LENGTH.dnr()) }
 }

@@ -1,6 +1,6 @@
 //! What becomes of a command.
 
-use crate::range_list::Dataset;
+use crate::range_list::{Copying, Dataset};
 use crate::span::Span;
 use block::MediaError;
 use nvme_spec::{Cqe, Sqe, Status};
@@ -43,6 +43,12 @@ pub enum Outcome {
     },
     /// Ask the storage, then answer with [`crate::Target::on_io_done`].
     Io(Io),
+    /// The first half of a fused operation: receive its data, then wait for [`Outcome::Second`] on the same connection.
+    /// [`crate::Target::poll_abort`] may tell that it does not come.
+    First(Io),
+    /// The second half of the fused operation whose first half was the last command of this connection. The two are done as
+    /// one, and both are answered.
+    Second(Io),
     /// An Asynchronous Event Request, or a Connect whose queue is in use: answered later by [`Action::Complete`] or
     /// [`Action::Connected`].
     Held,
@@ -126,6 +132,14 @@ pub enum IoKind {
         /// What.
         span: Span,
     },
+    /// Write, if what is stored is what the first half of the fused operation brought; at most
+    /// [`crate::limits::FUSED_BYTES_MAX`]. Nobody else may see or change the blocks between the two.
+    CompareAndWrite {
+        /// What.
+        span: Span,
+        /// Complete only when durable.
+        fua: bool,
+    },
     /// Make it read as zeroes.
     WriteZeroes {
         /// What; up to 65536 logical blocks.
@@ -137,6 +151,8 @@ pub enum IoKind {
     },
     /// Do what a list of ranges says, which arrives as data.
     Dataset(Dataset),
+    /// Copy the ranges of a list, which arrives as data.
+    Copy(Copying),
     /// Make completed writes durable.
     Flush,
 }
@@ -146,10 +162,12 @@ impl IoKind {
     #[must_use]
     pub fn data_len(self) -> u32 {
         match self {
-            Self::Read { span } | Self::Write { span, .. } | Self::Compare { span } => {
-                u32::try_from(span.len().0).unwrap_or(u32::MAX)
-            }
+            Self::Read { span }
+            | Self::Write { span, .. }
+            | Self::Compare { span }
+            | Self::CompareAndWrite { span, .. } => u32::try_from(span.len().0).unwrap_or(u32::MAX),
             Self::Dataset(dataset) => dataset.data_len,
+            Self::Copy(copying) => copying.data_len,
             Self::Verify { .. } | Self::WriteZeroes { .. } | Self::Flush => 0,
         }
     }
@@ -162,8 +180,9 @@ impl IoKind {
             | Self::Write { span, .. }
             | Self::Verify { span }
             | Self::Compare { span }
+            | Self::CompareAndWrite { span, .. }
             | Self::WriteZeroes { span, .. } => Some(span),
-            Self::Dataset(_) | Self::Flush => None,
+            Self::Dataset(_) | Self::Copy(_) | Self::Flush => None,
         }
     }
 }

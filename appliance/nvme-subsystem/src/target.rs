@@ -7,14 +7,16 @@ use crate::config::{
 };
 use crate::connect::HeldConnect;
 use crate::controller::{Controller, Kind, Notice};
+use crate::fused::{self, First};
 use crate::limits::{
     ADMIN_DATA_MAX, CONNECTIONS_MAX, CONTROLLERS_MAX, NODES_MAX, NSID_MAX, REFERRALS_MAX, SUBSYSTEMS_MAX,
 };
 use crate::outcome::{Action, Answer, Command, ConnectionId, Io, IoKind, Outcome, Refusal, media_status};
 use crate::slab::{Key, Slab};
 use crate::view::View;
-use crate::{admin, connect, nvm, property};
+use crate::{admin, connect, property};
 use block::{Blocks, MediaError, Tick};
+use nvme_spec::entry::Fuse;
 use nvme_spec::fabrics::CONNECT_DATA_LEN;
 use nvme_spec::{AdminOpcode, Cqe, FabricsType, Sqe, Status};
 use std::collections::{BTreeMap, VecDeque};
@@ -39,6 +41,8 @@ pub(crate) struct QueueOf {
 pub(crate) struct Connection {
     pub(crate) endpoints: Endpoints,
     pub(crate) queue: Option<QueueOf>,
+    /// The last command was the first half of a fused operation.
+    first: Option<First>,
 }
 
 /// A connection that is closed, with commands that the storage still works on.
@@ -62,6 +66,8 @@ pub struct Target {
     pub(crate) held_connects: Vec<HeldConnect>,
     pub(crate) referrals: Vec<Referral>,
     draining: Vec<Draining>,
+    /// What becomes of the first half that the connection of the last command had.
+    abort: Option<Status>,
     deadline: Option<Tick>,
 }
 
@@ -84,6 +90,7 @@ impl Target {
             held_connects: Vec::new(),
             referrals: Vec::new(),
             draining: Vec::new(),
+            abort: None,
             deadline: None,
         }
     }
@@ -223,7 +230,7 @@ impl Target {
 
     /// A connection was accepted and initialized. `None` if there are too many: close it.
     pub fn on_accept(&mut self, endpoints: Endpoints) -> Option<ConnectionId> {
-        self.connections.insert(Connection { endpoints, queue: None }).map(ConnectionId)
+        self.connections.insert(Connection { endpoints, queue: None, first: None }).map(ConnectionId)
     }
 
     /// A connection is closed, for whatever reason. Its commands in flight are the owner's to drain; nothing is answered.
@@ -286,6 +293,12 @@ impl Target {
     pub fn on_command(&mut self, id: ConnectionId, command: &Command<'_>, now: Tick) -> Outcome {
         let result = self.dispatch(id, command, now);
         self.settle(id, command.sqe, result)
+    }
+
+    /// The command that has just arrived ends the wait of its connection's first half ([`Outcome::First`]) for a second: that
+    /// is to be answered with this status. To be asked after each [`Target::on_command`].
+    pub fn poll_abort(&mut self) -> Option<Status> {
+        self.abort.take()
     }
 
     /// The data of a command that answered [`Outcome::NeedsData`] is there, all of it.
@@ -365,18 +378,27 @@ impl Target {
 
     fn dispatch(&mut self, id: ConnectionId, command: &Command<'_>, now: Tick) -> Result<Outcome, Refusal> {
         let sqe = command.sqe;
-        let connection = self.connections.get(id.0);
+        let connection = self.connections.get_mut(id.0);
         assert!(connection.is_some(), "commands come from open connections");
-        let Some(queue) = connection.and_then(|connection| connection.queue) else {
+        let Some(Connection { queue: Some(queue), first, .. }) = connection else {
             return before_connect(command);
         };
+        let queue = *queue;
+        let before = first.take();
+        if let Some(First::Waits(_)) = before {
+            // Unless this turns out to be its second.
+            let is_second = sqe.fuse() == Fuse::SECOND;
+            let why = if is_second { Status::ABORTED_FAILED_FUSED } else { Status::ABORTED_MISSING_FUSED };
+            self.abort = Some(why.dnr());
+        }
         let Some(controller) = self.controllers.get_mut(queue.controller) else {
             return Err(Status::ABORTED_SQ_DELETION.into());
         };
         // Traffic based keep alive: every command counts (Base 2.1 §3.9.3).
         controller.last_seen = now;
         controller.counters.commands = controller.counters.commands.saturating_add(1);
-        if sqe.flags & nvme_spec::entry::FLAGS_FUSE_MASK != 0 {
+        let is_fused = sqe.fuse() != Fuse::NONE;
+        if is_fused && (queue.qid == 0 || sqe.opc == AdminOpcode::FABRICS.0) {
             return Err(Status::INVALID_FIELD.dnr().into());
         }
         if sqe.opc == AdminOpcode::FABRICS.0 {
@@ -392,7 +414,12 @@ impl Target {
         let Some(subsystem) = self.subsystems.get(key) else {
             return Err(Status::INVALID_NAMESPACE.dnr().into());
         };
-        nvm::command(View { subsystem, visible: &controller.visible }, command).map_err(Refusal::from)
+        let view = View { subsystem, visible: &controller.visible };
+        let result = fused::command(view, before, first, command);
+        if let Ok(Outcome::Second(_)) = result {
+            self.abort = None;
+        }
+        result.map_err(Refusal::from)
     }
 
     fn admin_data(
@@ -434,10 +461,11 @@ fn count(controller: &mut Controller, io: &Io) {
             counters.reads = counters.reads.saturating_add(1);
             counters.blocks_read = counters.blocks_read.saturating_add(blocks);
         }
-        IoKind::Write { .. } => {
+        // Of a Compare and Write the other half is counted by itself.
+        IoKind::Write { .. } | IoKind::CompareAndWrite { .. } => {
             counters.writes = counters.writes.saturating_add(1);
             counters.blocks_written = counters.blocks_written.saturating_add(blocks);
         }
-        IoKind::WriteZeroes { .. } | IoKind::Dataset(_) | IoKind::Flush => {}
+        IoKind::WriteZeroes { .. } | IoKind::Dataset(_) | IoKind::Copy(_) | IoKind::Flush => {}
     }
 }

@@ -11,6 +11,7 @@ mod access;
 mod admin;
 mod ana;
 mod events;
+mod fused;
 mod golden;
 mod host;
 mod io;

@@ -144,6 +144,19 @@ impl Chunks {
         })
     }
 
+    /// Exactly these bytes are in it. All buffers are here.
+    pub(crate) fn holds(&self, bytes: &[u8]) -> bool {
+        let equals =
+            |part: &Part, bytes: &[u8]| self.bytes(part).expect("drives have given it back") == bytes;
+        let mut rest = bytes;
+        self.len == bytes.len()
+            && self.parts(0, self.len).all(|part| {
+                let (now, later) = rest.split_at(part.range.len());
+                rest = later;
+                equals(&part, now)
+            })
+    }
+
     /// All bytes in one piece, for data that is no blocks.
     pub(crate) fn to_vec(&self) -> Vec<u8> {
         self.buffers.iter().flatten().flat_map(|buffer| buffer.as_ref().iter().copied()).collect()

@@ -1,18 +1,20 @@
 //! One command of a host on its way: waiting for memory, for data, for drives, or answered.
 //!
 //! ```text
-//!            ┌─ AwaitMemory ─┐   ┌─ AwaitData ─┐
-//!  Idle ─────┴───────────────┴───┴─────────────┴─▶ AtDevices ─▶ Answered ─ sent ─▶ Idle
-//!    └─ Held (an event request waits for its event) ───────────────┘
+//!            ┌─ AwaitMemory ─┐   ┌─ AwaitData ─┐   ┌─ AwaitTurn ─┐
+//!  Idle ─────┴───────────────┴───┴─────────────┴───┴─────────────┴─▶ AtDevices ─▶ Answered ─ sent ─▶ Idle
+//!    ├─ Held (an event request waits for its event) ───────────────────────────────┘
+//!    └─ AwaitMemory, AwaitData, AwaitPartner (half of a fused operation, see `pairs`)
 //! ```
 //! Invariant: buffers are here, with the drives, or with the network, and the state says which.
 
 use crate::chunks::Chunks;
-use crate::limits::CHUNK_BYTES;
-use crate::steps::{self, Position};
+use crate::lists::Position;
+use crate::ranges::Area;
+use crate::steps;
 use block::MediaError;
 use nvme_spec::{Cqe, Sqe, Status};
-use nvme_subsystem::{Io, Span};
+use nvme_subsystem::Io;
 use nvme_tcp::Slot;
 
 /// What happens when a command has its memory, or its data.
@@ -20,6 +22,8 @@ use nvme_tcp::Slot;
 pub(crate) enum Purpose {
     /// The drives are asked.
     Io(Io),
+    /// Its data is kept until the other half of the fused operation is there.
+    Half(Io),
     /// The protocol looks at the data that came with it.
     Data,
     /// The page that belongs to this completion is sent.
@@ -30,7 +34,7 @@ impl Purpose {
     /// Bytes between the last boundary of the volume and the start of the data.
     pub(crate) fn skew(&self) -> usize {
         match self {
-            Self::Io(io) => io.kind.span().map_or(0, skew),
+            Self::Io(io) | Self::Half(io) => io.kind.span().map_or(0, steps::skew),
             Self::Data | Self::Page(_) => 0,
         }
     }
@@ -38,15 +42,8 @@ impl Purpose {
     /// Buffers that it needs beside those for the data: bytes, and skew.
     pub(crate) fn aside(&self) -> Option<(usize, usize)> {
         let Self::Io(io) = self else { return None };
-        let span = steps::aside(io)?;
-        let len = usize::try_from(span.len().0).expect("at most a transfer");
-        Some((len, skew(span)))
+        steps::aside(io)
     }
-}
-
-/// Bytes between the last boundary of the volume and the start of a span.
-fn skew(span: Span) -> usize {
-    usize::try_from(span.start().0 % CHUNK_BYTES as u64).expect("less than a chunk")
 }
 
 /// How the data of a command moves.
@@ -56,7 +53,7 @@ pub(crate) enum Transfer {
     InCapsule,
     /// The host sends it when asked.
     OnRequest,
-    /// It goes to the host.
+    /// It goes to the host, or to nobody: nothing more comes.
     ToHost,
 }
 
@@ -66,6 +63,10 @@ pub(crate) enum State {
     Idle,
     AwaitMemory(Purpose, Transfer),
     AwaitData(Purpose),
+    /// The data of this half of a fused operation is here; the other half is not, or works for both.
+    AwaitPartner(Io),
+    /// Others have to leave the blocks first (see `ranges`).
+    AwaitTurn(Io, Slot),
     /// `Io` is on its way for the command in this slot; so many operations are to come back.
     AtDevices(Io, Slot, usize),
     /// The subsystems answer it later.
@@ -95,13 +96,23 @@ pub(crate) struct Command {
     pub(crate) step: u32,
     /// How far it is in its list of ranges.
     pub(crate) position: Position,
+    /// The blocks that it reaches, where its entry does not say.
+    pub(crate) area: Option<Area>,
+    /// It has a claim in `ranges`.
+    pub(crate) has_claim: bool,
+    /// The other half of the fused operation.
+    pub(crate) partner: Option<Slot>,
+    /// What the first half brought: what the blocks must be.
+    pub(crate) expected: Vec<u8>,
+    /// They are.
+    pub(crate) is_equal: bool,
     /// Bytes of data.
     pub(crate) len: usize,
     /// Its data was asked for and has not arrived.
     pub(crate) is_requested: bool,
     /// The first failure.
     pub(crate) failure: Option<Failure>,
-    /// Data of a completion that waits for memory; zeroes at its end are left out.
+    /// Data of a completion that waits for memory; zeroes at its end are left out. Or that of a half.
     pub(crate) page: Vec<u8>,
     /// Looks at the clock while its data was missing and others waited for memory.
     pub(crate) idle_looks: u32,
@@ -114,6 +125,11 @@ impl Command {
         self.state = State::Idle;
         self.step = 0;
         self.position = Position::default();
+        self.area = None;
+        assert!(!self.has_claim, "a command that ends leaves the blocks to others");
+        self.partner = None;
+        self.expected = Vec::new();
+        self.is_equal = false;
         self.sqe = None;
         self.len = 0;
         self.is_requested = false;
@@ -128,11 +144,34 @@ impl Command {
         self.aside.clear();
     }
 
+    /// It is a half of a fused operation that is not answered.
+    pub(crate) fn is_half(&self) -> bool {
+        match self.state {
+            State::AwaitPartner(..)
+            | State::AwaitMemory(Purpose::Half(_), _)
+            | State::AwaitData(Purpose::Half(_)) => true,
+            State::AwaitMemory(..)
+            | State::AwaitData(_)
+            | State::AwaitTurn(..)
+            | State::AtDevices(..)
+            | State::Idle
+            | State::Held(_)
+            | State::Answered => self.partner.is_some(),
+        }
+    }
+
+    /// The blocks that it reaches.
+    pub(crate) fn area(&self, io: &Io) -> Option<Area> {
+        self.area.or_else(|| Some(Area::of(io.volume, io.kind.span()?)))
+    }
+
     /// What drives do or will do for it, as far as that is decided.
     pub(crate) fn io(&self) -> Option<Io> {
         match self.state {
-            State::AwaitMemory(Purpose::Io(io), _)
-            | State::AwaitData(Purpose::Io(io))
+            State::AwaitMemory(Purpose::Io(io) | Purpose::Half(io), _)
+            | State::AwaitData(Purpose::Io(io) | Purpose::Half(io))
+            | State::AwaitPartner(io)
+            | State::AwaitTurn(io, _)
             | State::AtDevices(io, ..) => Some(io),
             State::AwaitMemory(Purpose::Data | Purpose::Page(_), _)
             | State::AwaitData(Purpose::Data | Purpose::Page(_))

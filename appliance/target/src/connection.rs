@@ -8,6 +8,7 @@
 
 use crate::command::{Command, State};
 use crate::limits::{COMMAND_HEADER_BYTES_MAX, COMMAND_PIECES_MAX, IDLE_MEMORY_LOOKS_MAX};
+use crate::ranges::Area;
 use block::Tick;
 use core::ops::Range;
 use net::{Outgoing, SocketId};
@@ -73,6 +74,8 @@ pub(crate) struct Connection {
     pub(crate) at_devices: usize,
     /// Receiving stopped: this command's data comes next and there is no memory for it.
     pub(crate) blocked: Option<Slot>,
+    /// The first half of a fused operation whose second has not arrived.
+    pub(crate) first: Option<Slot>,
     pub(crate) input: Input,
     pub(crate) output: Output,
 }
@@ -93,6 +96,7 @@ impl Connection {
             commands,
             at_devices: 0,
             blocked: None,
+            first: None,
             input: Input::default(),
             output: Output::default(),
         }
@@ -112,6 +116,8 @@ impl Connection {
             State::Idle
             | State::AwaitMemory(..)
             | State::AwaitData(_)
+            | State::AwaitPartner(..)
+            | State::AwaitTurn(..)
             | State::AtDevices(..)
             | State::Answered => None,
         }
@@ -140,6 +146,22 @@ impl Connection {
 
     pub(crate) fn command(&mut self, slot: Slot) -> &mut Command {
         &mut self.commands[slot.index()]
+    }
+
+    /// Commands without claim that are at the drives in an area.
+    pub(crate) fn at_drives(&self, area: &Area) -> usize {
+        let mut left = self.at_devices;
+        let mut count = 0;
+        for command in &self.commands {
+            if left == 0 {
+                break;
+            }
+            let State::AtDevices(io, _, pending) = &command.state else { continue };
+            left -= pending;
+            let is_inside = command.area(io).is_some_and(|other| other.overlaps(area));
+            count += usize::from(is_inside && !command.has_claim);
+        }
+        count
     }
 
     /// Moves what the protocol wants to send into `outgoing`, as far as it fits.

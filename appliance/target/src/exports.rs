@@ -128,9 +128,13 @@ impl Target {
         let volume = volume_name(index, nsid);
         let is_at_devices = |command: &crate::command::Command| match command.state {
             State::AtDevices(io, ..) => io.volume == volume,
-            State::Idle | State::AwaitMemory(..) | State::AwaitData(_) | State::Held(_) | State::Answered => {
-                false
-            }
+            State::Idle
+            | State::AwaitMemory(..)
+            | State::AwaitData(_)
+            | State::AwaitPartner(..)
+            | State::AwaitTurn(..)
+            | State::Held(_)
+            | State::Answered => false,
         };
         !self.connections.iter().flatten().any(|connection| connection.commands.iter().any(is_at_devices))
     }

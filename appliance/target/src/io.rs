@@ -1,18 +1,20 @@
 //! Between commands and drives: a command is started, its operations come back, it goes on or is answered.
 //!
 //! ```text
-//!  start_io ─▶ advance ─ operations of a step (`steps`) ─▶ drives ─▶ on_completion ─┬─ last one: finish_io ─▶ answer
+//!  start_io ─ (its turn, `ranges`) ─▶ advance ─ operations of a step (`steps`) ─▶ drives ─▶ on_completion ─┬─ last one: finish_io ─▶ answer
 //!                 ▲                                                                 │
 //!                 └───────────────── there is another step ─────────────────────────┘
 //! ```
 
 use crate::Target;
-use crate::command::{Failure, State};
+use crate::command::{Command, Failure, State};
 use crate::connection::{Connection, Life};
 use crate::limits::CHUNKS_MAX;
+use crate::ranges::{Area, Entry, Owner, Want};
 use crate::steps;
 use block::{Completion, Op, Tag};
 use dma::DmaBuf;
+use nvme_spec::Status;
 use nvme_subsystem::{Io, IoKind};
 use nvme_tcp::Slot;
 use nvme_tcp::controller::Reply;
@@ -40,9 +42,72 @@ impl Target {
     pub(crate) fn start_io(&mut self, place: usize, connection: &mut Connection, slot: Slot, io: Io) {
         if connection.id.is_none() {
             // The host is forgotten, and may be back by another connection: what it wants now comes from there.
-            return self.finish_io(place, connection, slot, io);
+            return forget(connection.command(slot));
         }
-        self.advance(place, connection, slot, io);
+        if self.ranges.is_empty() && !steps::must_ask(&io) {
+            return self.advance(place, connection, slot, io);
+        }
+        self.ask(place, connection, slot, io);
+    }
+
+    /// A command that may have to wait for others, or others for it.
+    fn ask(&mut self, place: usize, connection: &mut Connection, slot: Slot, io: Io) {
+        let command = connection.command(slot);
+        command.area = steps::area(&io, command);
+        let Some(area) = command.area else { return self.advance(place, connection, slot, io) };
+        let want = if steps::is_exclusive(&io) {
+            Want::Exclusive { at_drives: self.at_drives(connection, &area) }
+        } else {
+            Want::Ordinary
+        };
+        let entry = self.ranges.enter(Owner { place, index: slot.index() }, area, want);
+        let command = connection.command(slot);
+        command.has_claim = matches!(entry, Entry::Begins | Entry::Waits);
+        match entry {
+            Entry::Unnoted | Entry::Begins => self.advance(place, connection, slot, io),
+            Entry::Waits => command.state = State::AwaitTurn(io, slot),
+            Entry::Full => self.refuse(place, connection, slot, Status::COMMAND_INTERRUPTED),
+        }
+    }
+
+    /// Commands without claim that are at the drives in an area. Only connections with something at the drives are looked at,
+    /// and of each only as many commands as have something there; `connection` is out of its place.
+    fn at_drives(&self, connection: &Connection, area: &Area) -> usize {
+        let places = self.busy.iter().zip((0..).step_by(64)).flat_map(|(bits, first)| {
+            (0..64).filter(move |bit| bits >> bit & 1 == 1).map(move |bit| first + bit)
+        });
+        let others = places.filter_map(|place: usize| self.connections[place].as_deref());
+        others.chain([connection]).map(|connection| connection.at_drives(area)).sum()
+    }
+
+    /// Starts the commands whose turn it is; says how many.
+    pub(crate) fn start_ready(&mut self) -> usize {
+        let mut count = 0;
+        while let Some(Owner { place, index }) = self.ranges.pop_ready() {
+            let mut connection = self.take(place).expect("who is gone has left");
+            let State::AwaitTurn(io, slot) = connection.commands[index].state else {
+                unreachable!("only commands that wait become ready")
+            };
+            if connection.id.is_none() {
+                self.leave(place, &mut connection, slot, &io);
+                forget(connection.command(slot));
+            } else {
+                self.advance(place, &mut connection, slot, io);
+            }
+            self.put(place, connection);
+            count += 1;
+        }
+        count
+    }
+
+    /// A command has left the drives, or does not go there: others may go on.
+    pub(crate) fn leave(&mut self, place: usize, connection: &mut Connection, slot: Slot, io: &Io) {
+        let command = connection.command(slot);
+        if core::mem::take(&mut command.has_claim) {
+            self.ranges.leave(Owner { place, index: slot.index() });
+        } else if let Some(area) = command.area(io) {
+            self.ranges.on_unnoted_end(&area);
+        }
     }
 
     /// Gives the operations of a command's next step to the drives; ends the command if there are none.
@@ -58,6 +123,7 @@ impl Target {
         let count = batch.len();
         command.state = State::AtDevices(io, slot, count);
         connection.at_devices += count;
+        self.busy[place / 64] |= u64::from(connection.at_devices > 0) << (place % 64);
         for (drive, tag, op) in batch.drain(..) {
             self.devices.submit(drive, tag, op);
         }
@@ -94,24 +160,27 @@ impl Target {
                 self.finish_io(place, &mut connection, slot, io);
             }
         }
-        if connection.at_devices == 0
-            && let Some(id) = connection.draining.take()
-        {
-            self.subsystems.on_drained(id);
+        if connection.at_devices == 0 {
+            self.busy[place / 64] &= !(1 << (place % 64));
+            if let Some(id) = connection.draining.take() {
+                self.subsystems.on_drained(id);
+            }
         }
         self.put(place, connection);
     }
 
     /// All operations of a command have ended: it is answered, if there is still somebody to hear it.
     fn finish_io(&mut self, place: usize, connection: &mut Connection, slot: Slot, io: Io) {
+        if !self.ranges.is_empty() {
+            self.leave(place, connection, slot, &io);
+        }
         let id = connection.id.filter(|_| connection.life == Life::Open);
         let command = connection.command(slot);
         let is_read = matches!(io.kind, IoKind::Read { .. });
-        let Some(id) = id else {
-            command.reset();
-            command.state = State::Answered;
-            return;
-        };
+        let Some(id) = id else { return forget(command) };
+        if command.partner.is_some() {
+            return self.finish_pair(place, connection, slot, (id, io));
+        }
         let result = match command.failure {
             None => Ok(()),
             Some(Failure::Media(error)) => Err(error),
@@ -125,4 +194,10 @@ impl Target {
         let cqe = self.subsystems.on_io_done(id, &sqe, &io, result);
         self.answer(place, connection, slot, Reply::with_data(cqe, data_len));
     }
+}
+
+/// There is nobody to answer.
+fn forget(command: &mut Command) {
+    command.reset();
+    command.state = State::Answered;
 }

@@ -55,6 +55,14 @@ pub const ZERO_BLOCKS_MAX: u64 = 8192;
 /// thousands of operations waiting at a drive.
 pub const ZERO_OPS_PER_STEP_MAX: usize = 32;
 
+/// Claims on blocks of all volumes of a core: commands that change blocks after having read them, and those that wait for
+/// them. Guessed: a queue of 128 for each of 32 hosts. More are told to try again.
+pub const CLAIMS_MAX: usize = 4096;
+
+/// Halves of fused operations that a connection may have on the way, each with a block of data outside the arena: ESXi locks
+/// one block at a time. More are told to try again.
+pub const HALVES_MAX: usize = 16;
+
 /// How often timers are looked at: every deadline of the protocol is seconds long.
 pub const TIMER_PERIOD: Duration = Duration::from_millis(100);
 

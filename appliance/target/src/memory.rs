@@ -21,7 +21,6 @@ use crate::limits::{RESERVE_BUFFERS, STARTS_PER_ROUND_MAX};
 use block::Tick;
 use net::Net;
 use nvme_tcp::Slot;
-use nvme_tcp::controller::Reply;
 
 impl Target {
     /// A command needs buffers for `len` bytes: it goes on now, or when there are some.
@@ -93,7 +92,7 @@ impl Target {
         transfer: Transfer,
     ) {
         if let Some(Failure::Status(status)) = connection.command(slot).failure {
-            return self.answer(place, connection, slot, Reply::status(status));
+            return self.refuse(place, connection, slot, status);
         }
         match transfer {
             Transfer::InCapsule => connection.command(slot).state = State::AwaitData(purpose),
@@ -109,7 +108,7 @@ impl Target {
             Transfer::ToHost => match purpose {
                 Purpose::Io(io) => self.start_io(place, connection, slot, io),
                 Purpose::Page(cqe) => self.answer_with_page(place, connection, slot, cqe),
-                Purpose::Data => unreachable!("that data comes from the host"),
+                Purpose::Data | Purpose::Half(_) => unreachable!("that data comes from the host"),
             },
         }
     }

@@ -41,11 +41,17 @@ impl Target {
         connection.command(slot).sqe = Some(sqe);
         let tag = u32::try_from(slot.index()).expect("slots are numbered in 16 bits");
         let command = Command { tag, sqe: &sqe, data_len: data.len() };
-        match self.subsystems.on_command(id, &command, now) {
+        let outcome = self.subsystems.on_command(id, &command, now);
+        if let Some(status) = self.subsystems.poll_abort() {
+            self.abort_first(place, connection, status);
+        }
+        match outcome {
             Outcome::NeedsData { len } => {
                 self.need_data(place, connection, slot, (len as usize, data), Purpose::Data);
             }
             Outcome::Io(io) => self.on_io(place, connection, slot, io, data),
+            Outcome::First(io) => self.on_first(place, connection, slot, io, data),
+            Outcome::Second(io) => self.on_second(place, connection, slot, io, data),
             Outcome::Abort { connection: other, cid } => {
                 let is_aborted = self.abort((place, connection), other, cid);
                 self.answer(place, connection, slot, Reply::result(u64::from(!is_aborted)));
@@ -68,7 +74,7 @@ impl Target {
         is_aborted
     }
 
-    /// Ends a command that waits for memory or for data of its host: no drive has heard of it. One that a drive works on
+    /// Ends a command that waits for memory, for data of its host, or for others: no drive has heard of it. One that a drive works on
     /// runs to its end: it could not be told what of it was done.
     fn abort_waiting(&mut self, place: usize, connection: &mut Connection, cid: u16) -> bool {
         let Some(slot) = connection.tcp.find(cid).filter(|_| connection.life == Life::Open) else {
@@ -78,7 +84,17 @@ impl Target {
         match command.state {
             State::AwaitMemory(_, Transfer::OnRequest | Transfer::ToHost) => {
                 self.waiting.retain(|other| *other != (place, slot));
-                self.answer(place, connection, slot, Reply::status(Status::ABORT_REQUESTED));
+                self.refuse(place, connection, slot, Status::ABORT_REQUESTED);
+                true
+            }
+            State::AwaitTurn(io, slot) => {
+                self.leave(place, connection, slot, &io);
+                self.refuse(place, connection, slot, Status::ABORT_REQUESTED);
+                true
+            }
+            // With its partner it is under way, by that one's name.
+            State::AwaitPartner(..) if command.partner.is_none() => {
+                self.refuse(place, connection, slot, Status::ABORT_REQUESTED);
                 true
             }
             // The data is on its way, or behind bytes that wait for memory: it is thrown away, and then comes the answer.
@@ -87,7 +103,11 @@ impl Target {
                 command.failure.get_or_insert(Failure::Status(Status::ABORT_REQUESTED));
                 true
             }
-            State::Idle | State::AtDevices(..) | State::Held(_) | State::Answered => false,
+            State::Idle
+            | State::AtDevices(..)
+            | State::AwaitPartner(..)
+            | State::Held(_)
+            | State::Answered => false,
         }
     }
 
@@ -98,15 +118,16 @@ impl Target {
                 let len = usize::try_from(span.len().0).expect("at most a transfer");
                 self.need_memory(place, connection, slot, len, Purpose::Io(io), Transfer::ToHost);
             }
-            IoKind::Write { .. } | IoKind::Compare { .. } | IoKind::Dataset(_) => {
+            IoKind::Write { .. } | IoKind::Compare { .. } | IoKind::Dataset(_) | IoKind::Copy(_) => {
                 self.need_data(place, connection, slot, (len, data), Purpose::Io(io));
             }
             IoKind::WriteZeroes { .. } | IoKind::Flush => self.start_io(place, connection, slot, io),
+            IoKind::CompareAndWrite { .. } => unreachable!("it is half of something"),
         }
     }
 
     /// Memory for data from the host, where it is in the capsule or still with the host.
-    fn need_data(
+    pub(crate) fn need_data(
         &mut self,
         place: usize,
         connection: &mut Connection,
@@ -144,9 +165,10 @@ impl Target {
             Some(Failure::Media(_)) | None => result.err(),
         };
         if let Some(status) = failure {
-            return self.answer(place, connection, slot, Reply::status(status));
+            return self.refuse(place, connection, slot, status);
         }
         match purpose {
+            Purpose::Half(io) => self.on_half_data(place, connection, slot, io),
             Purpose::Io(io) => self.start_io(place, connection, slot, io),
             Purpose::Data => {
                 let (sqe, data) = (command.sqe, command.chunks.to_vec());
@@ -171,7 +193,11 @@ impl Target {
                 self.on_answer(place, connection, slot, answer);
             }
             Outcome::Held => connection.command(slot).state = State::Held(slot),
-            Outcome::Io(_) | Outcome::NeedsData { .. } | Outcome::Abort { .. } => {
+            Outcome::Io(_)
+            | Outcome::First(_)
+            | Outcome::Second(_)
+            | Outcome::NeedsData { .. }
+            | Outcome::Abort { .. } => {
                 unreachable!("handled where the command arrived")
             }
         }

@@ -4,37 +4,28 @@
 //! |---|---|
 //! | Read, Write, Verify, Write Zeroes, Flush | one |
 //! | Compare | read into buffers aside; compare |
+//! | Compare and Write | read into buffers aside; compare, write |
+//! | Copy | read a piece into a buffer aside; write it; the next piece |
 //! | Dataset Management | zeroes, a bounded number of operations at a time |
 //!
 //! Each buffer of a command lies in one piece on one drive (see `chunks`), so reads and writes are one operation for each
-//! buffer. Zeroes follow the map; Flush goes to every drive of the pool.
-//!
-//! Deallocating means writing zeroes as long as pools are thick: their space cannot be given back, so what a host gains is
-//! that the blocks read the same from then on, whatever drives do. It costs what Write Zeroes costs: drives that have the
-//! command only note it, others write.
+//! buffer. Zeroes follow the map; Flush goes to every drive of the pool. Commands with a list of ranges go on in `lists`.
 //!
 //! Invariant: after a failure no step follows; operations of the step that failed still come back.
 
 use crate::Target;
-use crate::chunks::{Chunks, Part};
+use crate::chunks::Chunks;
 use crate::command::Command;
 use crate::io::{Batch, tag};
-use crate::limits::{CHUNKS_MAX, ZERO_BLOCKS_MAX, ZERO_OPS_PER_STEP_MAX};
+use crate::limits::{CHUNK_BYTES, CHUNKS_MAX, ZERO_BLOCKS_MAX};
+use crate::lists::list;
+use crate::ranges::Area;
 use block::{Blocks, Lba, Op, Tag};
 use core::ops::Range;
 use nvme_spec::Status;
-use nvme_subsystem::{Dataset, Io, IoKind, Span};
+use nvme_subsystem::{Io, IoKind, Span};
 use nvme_tcp::Slot;
 use pool::{DriveId, MapError};
-
-/// Where a command goes through a list of ranges.
-#[derive(Clone, Copy, Debug, Default)]
-pub(crate) struct Position {
-    /// The range that is next.
-    range: usize,
-    /// Blocks of it that are done.
-    blocks: u64,
-}
 
 /// A command of which a step has come back may have another one.
 pub(crate) fn has_more(io: &Io) -> bool {
@@ -44,14 +35,54 @@ pub(crate) fn has_more(io: &Io) -> bool {
         | IoKind::Verify { .. }
         | IoKind::WriteZeroes { .. }
         | IoKind::Flush => false,
-        IoKind::Compare { .. } | IoKind::Dataset(_) => true,
+        IoKind::Compare { .. } | IoKind::CompareAndWrite { .. } | IoKind::Dataset(_) | IoKind::Copy(_) => {
+            true
+        }
     }
 }
 
-/// Buffers that a command needs beside those for its data: bytes, and where they lie in the volume.
-pub(crate) fn aside(io: &Io) -> Option<Span> {
+/// Nobody else may be at the blocks while the command is.
+pub(crate) fn is_exclusive(io: &Io) -> bool {
+    matches!(io.kind, IoKind::CompareAndWrite { .. })
+}
+
+/// A command that asks for its turn although nobody has a claim: others must see which blocks it reaches.
+pub(crate) fn must_ask(io: &Io) -> bool {
+    matches!(io.kind, IoKind::CompareAndWrite { .. } | IoKind::Dataset(_) | IoKind::Copy(_))
+}
+
+/// The blocks that a command reaches; for a list of ranges what is between them, too. `None` if there are none, or if the
+/// list is refused.
+pub(crate) fn area(io: &Io, command: &Command) -> Option<Area> {
+    let of = |span: Span| Area::of(io.volume, span);
     match io.kind {
-        IoKind::Compare { span } => Some(span),
+        IoKind::Dataset(dataset) => {
+            let ranges = dataset.ranges(list(command)).ok()?;
+            let spans = (0..).map_while(|index| ranges.get(index)).filter(|span| !span.is_empty());
+            spans.map(of).reduce(Area::with)
+        }
+        IoKind::Copy(copying) => {
+            let ranges = copying.ranges(list(command)).ok()?;
+            let sources = (0..).map_while(|index| ranges.get(index)).map(of);
+            Some(sources.fold(of(ranges.to()), Area::with))
+        }
+        IoKind::Read { .. }
+        | IoKind::Write { .. }
+        | IoKind::Verify { .. }
+        | IoKind::Compare { .. }
+        | IoKind::CompareAndWrite { .. }
+        | IoKind::WriteZeroes { .. }
+        | IoKind::Flush => io.kind.span().map(of),
+    }
+}
+
+/// Buffers that a command needs beside those for its data: how many bytes, and how far behind a boundary of the volume.
+pub(crate) fn aside(io: &Io) -> Option<(usize, usize)> {
+    match io.kind {
+        IoKind::Compare { span } | IoKind::CompareAndWrite { span, .. } => {
+            Some((usize::try_from(span.len().0).expect("at most a transfer"), skew(span)))
+        }
+        IoKind::Copy(_) => Some((CHUNK_BYTES, 0)),
         IoKind::Read { .. }
         | IoKind::Write { .. }
         | IoKind::Verify { .. }
@@ -59,6 +90,11 @@ pub(crate) fn aside(io: &Io) -> Option<Span> {
         | IoKind::Dataset(_)
         | IoKind::Flush => None,
     }
+}
+
+/// Bytes between the last boundary of the volume and the start of a span.
+pub(crate) fn skew(span: Span) -> usize {
+    usize::try_from(span.start().0 % CHUNK_BYTES as u64).expect("less than a chunk")
 }
 
 impl Target {
@@ -84,11 +120,25 @@ impl Target {
                 self.plan_reads(batch, tag, &mut command.aside, io.volume, span)
             }
             IoKind::Compare { .. } => compare(&command.chunks, &command.aside),
+            IoKind::CompareAndWrite { span, .. } if command.step == 0 => {
+                command.chunks.fill(&core::mem::take(&mut command.page));
+                let tag = |index| tag(CHUNKS_MAX + index);
+                self.plan_reads(batch, tag, &mut command.aside, io.volume, span)
+            }
+            IoKind::CompareAndWrite { span, fua } if command.step == 1 => {
+                if !command.aside.holds(&command.expected) {
+                    return Err(Status::COMPARE_FAILURE.dnr());
+                }
+                command.is_equal = true;
+                self.plan_writes(batch, tag, &mut command.chunks, io.volume, (span, fua))
+            }
+            IoKind::CompareAndWrite { .. } => Ok(()),
             IoKind::WriteZeroes { span, fua, deallocate: _ } => {
                 let (lba, blocks) = span.blocks();
                 self.plan_zeroes(batch, tag(0), io.volume, (lba, blocks), fua).map_err(status_of)
             }
             IoKind::Dataset(dataset) => self.plan_dataset(batch, tag(0), command, io.volume, dataset),
+            IoKind::Copy(copying) => self.plan_copy(batch, tag(CHUNKS_MAX), command, io.volume, copying),
             IoKind::Flush => {
                 let (pool, _) = self.exported(io.volume).ok_or(MapError::NoVolume).map_err(status_of)?;
                 let flush = |drive: &pool::Drive| (drive.id, tag(0), Op::Flush);
@@ -131,7 +181,12 @@ impl Target {
     }
 
     /// Where the bytes of one buffer lie.
-    fn locate(&self, volume: u64, lba: Lba, bytes: Range<usize>) -> Result<(DriveId, Lba), Status> {
+    pub(crate) fn locate(
+        &self,
+        volume: u64,
+        lba: Lba,
+        bytes: Range<usize>,
+    ) -> Result<(DriveId, Lba), Status> {
         let find = || {
             let (pool, nsid) = self.exported(volume).ok_or(MapError::NoVolume)?;
             let (skip, blocks) = (Blocks::of_buffer(bytes.start), Blocks::of_buffer(bytes.len()));
@@ -144,7 +199,7 @@ impl Target {
         find().map_err(status_of)
     }
 
-    fn plan_zeroes(
+    pub(crate) fn plan_zeroes(
         &self,
         batch: &mut Batch,
         tag: Tag,
@@ -165,39 +220,6 @@ impl Target {
         }
         Ok(())
     }
-
-    /// The next ranges that a host does not need any more, until there are enough operations. Blocks of which it needs a
-    /// part stay as they are.
-    fn plan_dataset(
-        &self,
-        batch: &mut Batch,
-        tag: Tag,
-        command: &mut Command,
-        volume: u64,
-        dataset: Dataset,
-    ) -> Result<(), Status> {
-        let whole = Part { index: 0, range: 0..command.len };
-        let ranges = dataset.ranges(command.chunks.bytes(&whole).expect("the list is here"))?;
-        if !dataset.is_deallocate() {
-            return Ok(());
-        }
-        let position = &mut command.position;
-        while batch.len() < ZERO_OPS_PER_STEP_MAX
-            && let Some(span) = ranges.get(position.range)
-        {
-            let (lba, blocks) = span.inner();
-            let now = (blocks.0 - position.blocks).min(ZERO_BLOCKS_MAX);
-            if now > 0 {
-                let from = Lba(lba.0 + position.blocks);
-                self.plan_zeroes(batch, tag, volume, (from, Blocks(now)), false).map_err(status_of)?;
-            }
-            position.blocks += now;
-            if position.blocks == blocks.0 {
-                *position = Position { range: position.range + 1, blocks: 0 };
-            }
-        }
-        Ok(())
-    }
 }
 
 /// What is stored is what the host sent.
@@ -205,7 +227,7 @@ fn compare(sent: &Chunks, stored: &Chunks) -> Result<(), Status> {
     if sent.equals(stored) { Ok(()) } else { Err(Status::COMPARE_FAILURE.dnr()) }
 }
 
-fn status_of(error: MapError) -> Status {
+pub(crate) fn status_of(error: MapError) -> Status {
     match error {
         // The volume went away, or shrank, after the command was checked.
         MapError::NoVolume => Status::INVALID_NAMESPACE.dnr(),

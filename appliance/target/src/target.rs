@@ -2,6 +2,7 @@
 //!
 //! Files beside this one continue it: `receive`, `send`, `io`, `memory`, `protocol`, `exports`.
 
+use crate::command::State;
 use crate::connection::{Connection, Life};
 use crate::devices::Devices;
 use crate::exports::Export;
@@ -9,6 +10,7 @@ use crate::io::JOB_TAG;
 use crate::limits::{
     ARENA_BYTES_MIN, CHUNKS_MAX, ENDING_LOOKS_MAX, SEND_SOON_BYTES, STAGING_BYTES, TIMER_PERIOD, WAITING_ROOM,
 };
+use crate::ranges::{Owner, Ranges};
 use block::{Completion, Op, Tag, Tick};
 use dma::{Arena, DmaBuf};
 use net::limits::SOCKETS_MAX;
@@ -53,6 +55,10 @@ pub struct Target {
     pub(crate) blocked: VecDeque<usize>,
     /// Commands without memory.
     pub(crate) waiting: VecDeque<(usize, Slot)>,
+    /// Who waits for whom.
+    pub(crate) ranges: Ranges,
+    /// Places of connections that have something at the drives, as bits.
+    pub(crate) busy: Vec<u64>,
     job_completions: VecDeque<Completion<DmaBuf>>,
     discovery_listeners: Vec<ListenerId>,
     pub(crate) is_open: bool,
@@ -92,6 +98,8 @@ impl Target {
             batch: Vec::with_capacity(CHUNKS_MAX),
             blocked: VecDeque::with_capacity(places),
             waiting: VecDeque::with_capacity(WAITING_ROOM),
+            ranges: Ranges::new(),
+            busy: vec![0; places.div_ceil(64)],
             job_completions: VecDeque::new(),
             discovery_listeners: Vec::new(),
             is_open: false,
@@ -168,9 +176,9 @@ impl Target {
         self.job_completions.pop_front()
     }
 
-    /// Starts commands that waited for memory; says how many.
+    /// Starts commands that waited for memory, or for others; says how many.
     pub fn start_requests(&mut self, net: &mut Net, now: Tick) -> usize {
-        self.serve_waiting(net, now)
+        self.serve_waiting(net, now) + self.start_ready()
     }
 
     /// Hands this round's operations to the drives and its answers to the sockets; says how many operations have ended
@@ -301,7 +309,11 @@ impl Target {
         connection.life = Life::Gone;
         connection.input.forget();
         for command in &mut connection.commands {
-            if !matches!(command.state, crate::command::State::AtDevices(..)) {
+            if let State::AwaitTurn(_, slot) = command.state {
+                self.ranges.leave(Owner { place, index: slot.index() });
+                command.has_claim = false;
+            }
+            if !matches!(command.state, State::AtDevices(..)) {
                 command.reset();
             }
         }
@@ -318,6 +330,7 @@ impl Target {
     #[must_use]
     pub fn is_drained(&self) -> bool {
         self.devices.is_quiet()
+            && self.ranges.is_empty()
             && self.listed.is_empty()
             && self.connections.iter().flatten().all(|connection| !connection.output.is_sending)
     }

@@ -3,6 +3,7 @@
 
 mod abort;
 mod commands;
+mod fused;
 pub(crate) mod host;
 mod known_bugs;
 
@@ -42,6 +43,9 @@ struct Orders {
     fault_after: Option<(usize, MediaError)>,
     /// Operations so far.
     count: usize,
+    /// Operations that are done although it holds them: the first so many, or the last one.
+    released: usize,
+    release_last: bool,
 }
 
 impl Orders {
@@ -50,14 +54,27 @@ impl Orders {
         let number = self.count;
         self.count += 1;
         let is_next = |(at, _): &(usize, MediaError)| *at == number;
-        self.fault_after.filter(is_next).map(|(_, fault)| fault)
+        self.fault.or_else(|| self.fault_after.filter(is_next).map(|(_, fault)| fault))
+    }
+
+    /// The operation that is done next.
+    fn choose<T>(&mut self, held: &mut VecDeque<T>) -> Option<T> {
+        if core::mem::take(&mut self.release_last) {
+            return held.pop_back();
+        }
+        if !self.is_holding {
+            return held.pop_front();
+        }
+        let chosen = if self.released > 0 { held.pop_front() } else { None };
+        self.released -= usize::from(chosen.is_some());
+        chosen
     }
 }
 
-/// A memory drive that obeys.
+/// A memory drive that obeys. What it holds it has not done yet.
 struct Obedient {
     ram: RamDevice,
-    held: VecDeque<Completion<DmaBuf>>,
+    held: VecDeque<(Tag, Op<DmaBuf>, Option<MediaError>)>,
     orders: Rc<RefCell<Orders>>,
 }
 
@@ -72,21 +89,18 @@ impl BlockDevice for Obedient {
         if self.held.len() >= 4 {
             return Err(op);
         }
-        if let Some(fault) = self.orders.borrow_mut().next_fault() {
-            self.held.push_back(Completion { tag, buf: op.into_buf(), result: Err(fault) });
-            return Ok(());
-        }
-        self.ram.submit(tag, op)?;
-        let mut completion = self.ram.poll().expect("memory answers at once");
-        if let Some(fault) = self.orders.borrow().fault {
-            completion.result = Err(fault);
-        }
-        self.held.push_back(completion);
+        let fault = self.orders.borrow_mut().next_fault();
+        self.held.push_back((tag, op, fault));
         Ok(())
     }
     fn kick(&mut self) {}
     fn poll(&mut self) -> Option<Completion<DmaBuf>> {
-        if self.orders.borrow().is_holding { None } else { self.held.pop_front() }
+        let (tag, op, fault) = self.orders.borrow_mut().choose(&mut self.held)?;
+        if let Some(fault) = fault {
+            return Some(Completion { tag, buf: op.into_buf(), result: Err(fault) });
+        }
+        self.ram.submit(tag, op).expect("memory has room");
+        self.ram.poll()
     }
 }
 
@@ -188,6 +202,24 @@ impl Bench {
     /// The operation after `count` others fails.
     fn fail_after(&self, count: usize, fault: MediaError) {
         *self.orders.borrow_mut() = Orders { fault_after: Some((count, fault)), ..Orders::default() };
+    }
+
+    /// The youngest operation that the drive has overtakes the others.
+    fn release_last(&self) {
+        self.orders.borrow_mut().release_last = true;
+    }
+
+    /// So many operations are done in spite of the order to hold them.
+    fn release(&self, count: usize) {
+        self.orders.borrow_mut().released = count;
+    }
+
+    /// Ends the connection that has the claim of this number, as the network would: without a word.
+    fn lose(&mut self, claim: usize) {
+        let place = self.target.ranges.place_of(claim);
+        let mut connection = self.target.take(place).expect("it has a claim");
+        self.target.close(&mut connection, &mut self.net);
+        self.target.put(place, connection);
     }
 
     /// Operations since the last order.

@@ -3,9 +3,9 @@
 use super::host::{Host, NQN, accept, namespace, subsystem, target};
 use crate::{Io, IoKind, Outcome, Span};
 use block::{Blocks, Lba, MediaError};
-use nvme_spec::entry::{DatasetFlags, RwFlags};
-use nvme_spec::{DatasetRange, NSID_ALL, NvmOpcode, Sqe, Status};
-use zerocopy::IntoBytes;
+use nvme_spec::entry::{CopyFlags, DatasetFlags, RwFlags};
+use nvme_spec::{CopyRange, DatasetRange, NSID_ALL, NvmOpcode, Sqe, Status};
+use zerocopy::{FromZeros, IntoBytes};
 
 fn command(opcode: NvmOpcode, slba: u64, blocks: u16) -> Sqe {
     let mut sqe = Sqe::new(opcode.0, 1);
@@ -130,6 +130,66 @@ fn dataset_ranges() {
         dataset(&[(0, 1)], DatasetFlags::new().with_integral_read(true).with_integral_write(true));
     let Ok(IoKind::Dataset(hint)) = ask(hint, 16).map(|io| io.kind) else { panic!("a good command") };
     assert!(!hint.is_deallocate());
+}
+
+/// Copy of these ranges (first block, blocks) to block `to`, and its data.
+fn copy(to: u64, ranges: &[(u64, u16)]) -> (Sqe, Vec<u8>) {
+    let mut sqe = Sqe::new(NvmOpcode::COPY.0, 3);
+    sqe.set_slba(to);
+    sqe.cdw12 = CopyFlags::new().with_count_z((ranges.len() - 1) as u8).into_bits().into();
+    let entry = |&(slba, blocks): &(u64, u16)| CopyRange {
+        slba: slba.into(),
+        nlb_z: blocks.wrapping_sub(1).into(),
+        ..CopyRange::new_zeroed()
+    };
+    (sqe, ranges.iter().flat_map(|range| entry(range).as_bytes().to_vec()).collect())
+}
+
+/// Goal: the ranges of Copy and where they go are all checked before any of them can be used: inside the namespace, within the
+/// limits that Identify tells, and apart from the destination.
+#[test]
+fn copy_ranges() {
+    let spans = |to: u64, ranges: &[(u64, u16)], data_len: u32| -> Result<Vec<(u64, u64)>, Status> {
+        let (sqe, mut data) = copy(to, ranges);
+        let IoKind::Copy(copying) = ask(sqe, data_len)?.kind else { panic!("another command") };
+        data.resize(data_len as usize, 0xff);
+        let list = copying.ranges(&data)?;
+        let spans = (0..).map_while(|index| list.get(index)).chain([list.to()]);
+        Ok(spans.map(|span| (span.start().0 / 4096, span.len().0 / 4096)).collect())
+    };
+    assert_eq!(spans(8, &[(0, 2), (16, 3)], 64), Ok(vec![(0, 2), (16, 3), (8, 5)]));
+    assert_eq!(spans(0, &[(512, 512)], 4096), Ok(vec![(512, 512), (0, 512)]));
+    let out_of_range = Err(Status::LBA_OUT_OF_RANGE.dnr());
+    for (to, bad) in [(0, (1024, 1)), (0, (1023, 2)), (0, (u64::MAX, 1)), (1023, (0, 2)), (u64::MAX, (0, 1))]
+    {
+        assert_eq!(spans(to, &[(600, 1), bad], 64), out_of_range, "{bad:?} to {to}");
+    }
+    let too_much = Err(Status::SIZE_LIMIT_EXCEEDED.dnr());
+    assert_eq!(spans(0, &[(0, 1025)], 32), too_much);
+    assert_eq!(spans(0, &[(0, 0)], 32), too_much, "65536 blocks");
+    assert_eq!(spans(0, &[(0, 1024); 17], 4096), too_much);
+    assert_eq!(spans(0, &[(512, 1); 129], 4096), too_much);
+    assert_eq!(spans(0, &[(512, 1); 128], 4096).map(|spans| spans.len()), Ok(129));
+    let overlap = Err(Status::OVERLAPPING_RANGE.dnr());
+    assert_eq!(spans(8, &[(0, 2), (9, 1)], 64), overlap);
+    assert_eq!(spans(8, &[(7, 2)], 32), overlap);
+    assert_eq!(spans(8, &[(0, 8), (9, 1)], 64), overlap, "with what the first range fills");
+    for data_len in [0, 32, 63, 4097] {
+        assert_eq!(
+            spans(8, &[(0, 2), (16, 3)], data_len),
+            Err(Status::INVALID_SGL_LENGTH.dnr()),
+            "{data_len}"
+        );
+    }
+    let refused = |flags: CopyFlags| {
+        let (mut sqe, _) = copy(8, &[(0, 1)]);
+        sqe.cdw12 = flags.into_bits().into();
+        ask(sqe, 32).map(drop)
+    };
+    let protection = Err(Status::INVALID_PROTECTION_INFORMATION.dnr());
+    assert_eq!(refused(CopyFlags::new().with_format(1)), Err(Status::INVALID_FIELD.dnr()));
+    assert_eq!(refused(CopyFlags::new().with_prinfo_read(1)), protection);
+    assert_eq!(refused(CopyFlags::new().with_prinfo_write(8)), protection);
 }
 
 /// Goal: without a volatile cache Flush is done at once, and Identify says that there is none.

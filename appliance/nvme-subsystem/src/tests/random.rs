@@ -33,16 +33,24 @@ impl Random {
         if self.next().is_multiple_of(8) {
             bytes[0] = AdminOpcode::FABRICS.0;
         }
-        bytes[1] &= 0x40;
+        bytes[1] &= 0x43;
         Sqe::read_from_bytes(&bytes).expect("64 bytes")
     }
 }
 
 fn check(outcome: &Outcome, random: &mut Random) {
-    let Outcome::Io(io) = outcome else { return };
+    let (Outcome::Io(io) | Outcome::First(io) | Outcome::Second(io)) = outcome else { return };
     assert!(io.kind.data_len() <= 1 << 20);
     let size = Bytes(1024 * 4096);
     assert!(io.kind.span().is_none_or(|span| span.end() <= size));
+    if let IoKind::Copy(copying) = io.kind {
+        let data: Vec<u8> =
+            (0..io.kind.data_len()).map(|_| (random.next() & random.next() & 3) as u8).collect();
+        if let Ok(ranges) = copying.ranges(&data) {
+            let spans = (0..).map_while(|index| ranges.get(index)).chain([ranges.to()]);
+            assert!(spans.into_iter().all(|span| span.end() <= size));
+        }
+    }
     if let IoKind::Dataset(dataset) = io.kind {
         let data: Vec<u8> =
             (0..io.kind.data_len()).map(|_| (random.next() as u8) & (random.next() as u8) & 3).collect();

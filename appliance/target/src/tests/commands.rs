@@ -4,10 +4,10 @@
 use super::host::{Host, pattern, transfer};
 use super::{Bench, each_operation_fails};
 use block::MediaError;
-use nvme_spec::entry::DatasetFlags;
-use nvme_spec::{DatasetRange, NvmOpcode, Sqe, Status};
+use nvme_spec::entry::{CopyFlags, DatasetFlags};
+use nvme_spec::{CopyRange, DatasetRange, NvmOpcode, Sqe, Status};
 use nvme_tcp::host::Data;
-use zerocopy::IntoBytes;
+use zerocopy::{FromZeros, IntoBytes};
 
 /// Dataset Management with these ranges (first block, blocks).
 fn dataset(host: &mut Host, ranges: &[(u64, u32)], is_deallocate: bool) -> Status {
@@ -16,6 +16,21 @@ fn dataset(host: &mut Host, ranges: &[(u64, u32)], is_deallocate: bool) -> Statu
     sqe.cdw11 = DatasetFlags::new().with_deallocate(is_deallocate).into_bits().into();
     let entry =
         |&(slba, nlb): &(u64, u32)| DatasetRange { cattr: 0.into(), nlb: nlb.into(), slba: slba.into() };
+    let data = ranges.iter().flat_map(|range| entry(range).as_bytes().to_vec()).collect();
+    host.io.write(sqe, data).expect("answered").status()
+}
+
+/// Copy of these ranges (first block, blocks) to block `to`.
+fn copy(host: &mut Host, to: u64, ranges: &[(u64, u16)]) -> Status {
+    let mut sqe = Sqe::new(NvmOpcode::COPY.0, 1);
+    sqe.set_slba(to);
+    let count_z = u8::try_from(ranges.len() - 1).expect("at most 128 ranges");
+    sqe.cdw12 = CopyFlags::new().with_count_z(count_z).into_bits().into();
+    let entry = |&(slba, blocks): &(u64, u16)| CopyRange {
+        slba: slba.into(),
+        nlb_z: (blocks - 1).into(),
+        ..CopyRange::new_zeroed()
+    };
     let data = ranges.iter().flat_map(|range| entry(range).as_bytes().to_vec()).collect();
     host.io.write(sqe, data).expect("answered").status()
 }
@@ -100,6 +115,46 @@ fn deallocated_blocks_read_zero() {
     bench.join(host);
 }
 
+/// Goal: Copy moves exactly the blocks of its ranges, one behind the other, whatever boundaries lie between; with a list that
+/// is refused nothing moves.
+#[test]
+fn copied_blocks_are_equal() {
+    let mut bench = Bench::new();
+    let before = bench.target.arena().usage();
+    let host = bench.host(|mut host| {
+        let data = pattern(4 << 20, 3);
+        for (number, part) in (0..).zip(data.chunks(1 << 20)) {
+            assert_eq!(host.write(1, number * 256, part.to_vec()).expect("answered"), Status::SUCCESS);
+        }
+        let stored = |host: &mut Host| -> Vec<u8> {
+            (0..12).flat_map(|number| host.read(1, number * 256, 1 << 20).expect("read")).collect()
+        };
+        let mut expected = data.clone();
+        expected.resize(12 << 20, 0);
+        let bad = [(0, 8), (8192, 1)];
+        assert_eq!(copy(&mut host, 1100, &bad), Status::LBA_OUT_OF_RANGE.dnr());
+        assert_eq!(copy(&mut host, 1000, &[(900, 101)]), Status::OVERLAPPING_RANGE.dnr());
+        assert!(stored(&mut host) == expected);
+        // Three ranges that start, end and land between boundaries of buffers and extents; the longest range.
+        for (to, ranges) in
+            [(1037, vec![(3, 300), (1, 1), (500, 77)]), (2000, vec![(0, 1000)]), (1024, vec![(5, 1)])]
+        {
+            assert_eq!(copy(&mut host, to, &ranges), Status::SUCCESS);
+            let mut next = usize::try_from(to).expect("small") * 4096;
+            for (slba, blocks) in ranges {
+                let start = usize::try_from(slba).expect("small") * 4096;
+                let len = usize::from(blocks) * 4096;
+                expected[next..next + len].copy_from_slice(&data[start..start + len]);
+                next += len;
+            }
+            assert!(stored(&mut host) == expected, "to {to}");
+        }
+    });
+    bench.join(host);
+    bench.until(|bench| bench.target.is_idle());
+    assert_eq!(bench.target.arena().usage(), before);
+}
+
 /// Goal: whichever operation of a command fails, the host is told, nothing follows it, and no memory is lost.
 #[test]
 fn every_operation_may_fail() {
@@ -112,6 +167,15 @@ fn every_operation_may_fail() {
     let read = Status::UNRECOVERED_READ_ERROR.dnr();
     let equal = |mut host: Host| compare(&mut host, 31, vec![0; 1 << 20]);
     each_operation_fails(&mut bench, 9, MediaError::Unreadable, &equal, read);
+    // Blocks 20 to 59 to 1020: four pieces, cut at 24 (goes to 1024), 32, and 56 (goes to 1056).
+    let copying = |mut host: Host| copy(&mut host, 1020, &[(20, 40), (3, 1)]);
+    each_operation_fails(&mut bench, 10, MediaError::Unreadable, &copying, read);
+    for (number, operations) in [(0, 1), (1, 2), (2, 3), (9, 10)] {
+        bench.fail_after(number, MediaError::Unreadable);
+        let host = bench.host(copying);
+        bench.join(host);
+        assert_eq!(bench.operations(), operations, "nothing follows operation {number}, which failed");
+    }
     bench.until(|bench| bench.target.is_idle());
     assert_eq!(bench.target.arena().usage(), before);
 }

@@ -1,0 +1,176 @@
+//! Which commands have to wait for which: the blocks of a volume that somebody needs for itself.
+//!
+//! Some commands read blocks, think, and write them (Compare and Write; writes of less than a block). Between the two nobody
+//! else may write there, and nobody may see half of it. Such a command *claims* its area exclusively. All others are
+//! *ordinary*: as long as no claim overlaps, they come and go without being noted anywhere.
+//!
+//! ```text
+//!  claims, oldest first      exclusive [20..21)   ordinary [16..24)   exclusive [21..22)
+//!                              at the drives        waits for 1         waits for 1
+//! ```
+//!
+//! Invariants
+//! - An exclusive claim begins when nobody else is at the drives in its area; nobody begins there before it has ended.
+//! - Whoever came first goes first: `ahead` counts the older claims in the way, and for an exclusive claim the ordinary
+//!   commands without claim that were at the drives when it came. An ordinary command without claim that ends overlaps only
+//!   claims that are younger, for with an older one it would have a claim itself.
+//! - Claims wait only for commands at drives and for older claims; so they cannot wait in a circle.
+//! - At most [`CLAIMS_MAX`]; memory for them is there from the start.
+//!
+//! What this is not: an order for the overlapping writes of a host. NVMe promises none for commands that are outstanding
+//! together (Base 2.1 §3.4.1): of two such writes each block has one or the other, as the drives happen to do them.
+
+use crate::limits::CLAIMS_MAX;
+use block::Blocks;
+use nvme_subsystem::Span;
+use std::collections::VecDeque;
+
+/// Blocks of a volume.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Area {
+    volume: u64,
+    first: u64,
+    end: u64,
+}
+
+impl Area {
+    /// The blocks that cover a span.
+    pub(crate) fn of(volume: u64, span: Span) -> Self {
+        let (lba, Blocks(count)) = span.blocks();
+        Self { volume, first: lba.0, end: lba.0 + count }
+    }
+
+    /// The smallest that covers both.
+    pub(crate) fn with(self, other: Self) -> Self {
+        assert_eq!(self.volume, other.volume, "areas of one command");
+        Self { volume: self.volume, first: self.first.min(other.first), end: self.end.max(other.end) }
+    }
+
+    /// They have a block in common.
+    pub(crate) fn overlaps(&self, other: &Self) -> bool {
+        self.volume == other.volume && self.first.max(other.first) < self.end.min(other.end)
+    }
+}
+
+/// Whose claim it is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Owner {
+    /// Place of the connection.
+    pub(crate) place: usize,
+    /// Index of the command's slot.
+    pub(crate) index: usize,
+}
+
+/// How a command wants to begin.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Want {
+    /// Beside others.
+    Ordinary,
+    /// Alone.
+    Exclusive {
+        /// Commands without claim that are at the drives in its area.
+        at_drives: usize,
+    },
+}
+
+/// What a command is told when it wants to begin.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Entry {
+    /// It begins, and nobody notes it.
+    Unnoted,
+    /// It begins, and has a claim until it leaves.
+    Begins,
+    /// It has a claim, and begins when [`Ranges::pop_ready`] names it.
+    Waits,
+    /// There are too many claims.
+    Full,
+}
+
+#[derive(Debug)]
+struct Claim {
+    owner: Owner,
+    area: Area,
+    is_exclusive: bool,
+    /// Commands that have to end first.
+    ahead: usize,
+}
+
+/// All claims of a core.
+#[derive(Debug)]
+pub(crate) struct Ranges {
+    claims: Vec<Claim>,
+    ready: VecDeque<Owner>,
+}
+
+impl Ranges {
+    pub(crate) fn new() -> Self {
+        Self { claims: Vec::with_capacity(CLAIMS_MAX), ready: VecDeque::with_capacity(CLAIMS_MAX) }
+    }
+
+    /// There is no claim: ordinary commands need not ask.
+    pub(crate) fn is_empty(&self) -> bool {
+        self.claims.is_empty()
+    }
+
+    /// A command wants to begin.
+    pub(crate) fn enter(&mut self, owner: Owner, area: Area, want: Want) -> Entry {
+        let older = self.claims.iter().filter(|claim| claim.area.overlaps(&area));
+        let (all, exclusive) = older
+            .fold((0, 0), |(all, exclusive), claim| (all + 1, exclusive + usize::from(claim.is_exclusive)));
+        let (is_exclusive, ahead) = match want {
+            Want::Ordinary if all == 0 => return Entry::Unnoted,
+            Want::Ordinary => (false, exclusive),
+            Want::Exclusive { at_drives } => (true, all + at_drives),
+        };
+        if self.claims.len() == CLAIMS_MAX {
+            return Entry::Full;
+        }
+        self.claims.push(Claim { owner, area, is_exclusive, ahead });
+        if ahead == 0 { Entry::Begins } else { Entry::Waits }
+    }
+
+    /// A command with a claim has ended, or will never begin.
+    pub(crate) fn leave(&mut self, owner: Owner) {
+        let index = self.claims.iter().position(|claim| claim.owner == owner).expect("it has a claim");
+        let left = self.claims.remove(index);
+        self.ready.retain(|ready| *ready != owner);
+        for claim in self.claims.iter_mut().skip(index) {
+            if claim.area.overlaps(&left.area) && (claim.is_exclusive || left.is_exclusive) {
+                claim.step_forward(&mut self.ready);
+            }
+        }
+    }
+
+    /// A command without claim has ended.
+    pub(crate) fn on_unnoted_end(&mut self, area: &Area) {
+        for claim in &mut self.claims {
+            if claim.is_exclusive && claim.area.overlaps(area) {
+                claim.step_forward(&mut self.ready);
+            }
+        }
+    }
+
+    /// Place of the connection that has a claim.
+    #[cfg(test)]
+    pub(crate) fn place_of(&self, claim: usize) -> usize {
+        self.claims[claim].owner.place
+    }
+
+    /// The next command that waited and begins now.
+    pub(crate) fn pop_ready(&mut self) -> Option<Owner> {
+        self.ready.pop_front()
+    }
+}
+
+impl Claim {
+    /// One command less is in the way.
+    fn step_forward(&mut self, ready: &mut VecDeque<Owner>) {
+        self.ahead = self.ahead.checked_sub(1).expect("who ends was counted");
+        if self.ahead == 0 {
+            ready.push_back(self.owner);
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,7 +1,7 @@
 //! Rules for values, checked before anything is planned. An error completes the sentence "*attribute* …".
 
 use crate::units::bytes;
-use control::limits::{NAME_LEN_MAX, POOL_DRIVES_MAX, SIZE_STEP_BYTES};
+use control::limits::{ALLOWED_HOSTS_MAX, NAME_LEN_MAX, NQN_LEN_MAX, POOL_DRIVES_MAX, SIZE_STEP_BYTES};
 use tf_framework::Value;
 use uuid::Uuid;
 
@@ -49,6 +49,25 @@ pub(crate) fn drives(value: &Value) -> Result<(), String> {
     }
 }
 
+/// Hosts that may use a volume.
+pub(crate) fn hosts(value: &Value) -> Result<(), String> {
+    let Some(hosts) = value.as_list() else { return Ok(()) };
+    if hosts.len() > ALLOWED_HOSTS_MAX {
+        return Err(format!("must name at most {ALLOWED_HOSTS_MAX} hosts, not {}", hosts.len()));
+    }
+    // One that is not known yet may become one.
+    let is_nqn = |host: &&Value| {
+        host.as_str().map_or_else(
+            || !host.is_known(),
+            |nqn| nqn.starts_with("nqn.") && nqn.len() <= NQN_LEN_MAX && !nqn.contains(char::is_whitespace),
+        )
+    };
+    match hosts.iter().find(|host| !is_nqn(host)) {
+        Some(host) => Err(format!("must contain NQNs of hosts, which {host} is not")),
+        None => Ok(()),
+    }
+}
+
 /// The address of the API.
 pub(crate) fn endpoint(value: &Value) -> Result<(), String> {
     let Some(endpoint) = value.as_str() else { return Ok(()) };
@@ -90,6 +109,19 @@ mod tests {
         );
         assert!(name(&"".into()).is_err());
         assert!(name(&"a".repeat(64).into()).is_err());
+    }
+
+    /// Goal: hosts are NQNs, one that is not known yet may become one, and there are not too many.
+    #[test]
+    fn allowed_hosts() {
+        let list = |hosts: &[&str]| Value::List(hosts.iter().map(|&host| host.into()).collect());
+        assert_eq!(hosts(&list(&["nqn.2014-08.org:a"])), Ok(()));
+        assert_eq!(hosts(&list(&[])), Ok(()));
+        assert_eq!(hosts(&Value::List(vec![Value::Unknown])), Ok(()));
+        for bad in ["", "host-a", "nqn.a b"] {
+            assert!(hosts(&list(&[bad])).is_err(), "{bad:?}");
+        }
+        assert!(hosts(&list(&["nqn.a"; 257])).is_err());
     }
 
     /// Goal: a size that is no multiple is refused with the next one that is; the ends of the range do not overflow.

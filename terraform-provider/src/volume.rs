@@ -2,6 +2,7 @@
 //!
 //! What a plan does with data
 //! - A larger size grows in place; a smaller one is refused with both sizes, also if somebody grew the volume elsewhere.
+//! - Other allowed hosts are let in and shut out in place.
 //! - Another name or pool is another volume: the plan says so and warns that the data goes.
 //! - `deletion_protection` is read from the state, not from the configuration: removing the block does not lift it.
 
@@ -12,6 +13,7 @@ use crate::rules;
 use crate::units::bytes;
 use api::v1;
 use api::v1::get_volume_request::Key;
+use std::collections::BTreeSet;
 use tf_framework::{
     Attribute, Change, Context, Diagnostic, Diagnostics, Failed, Object, Resource, Schema, Type, Value,
 };
@@ -41,10 +43,13 @@ fn inputs() -> Vec<Attribute> {
     let protection =
         "Refuse to destroy or replace this volume. To lift it, apply `false` first. Default: `false`.";
     let force = "Destroy also while hosts are connected. Default: `false`.";
+    let hosts = "NQNs of the hosts that may use this volume, as in their `/etc/nvme/hostnqn`; an empty set lets nobody. Changes in \
+                 place. Without it every host may on a node in insecure mode, and none on others.";
     vec![
         Attribute::required("name", Type::String, name).requires_replace().check(rules::name),
         Attribute::required("pool", Type::String, pool).requires_replace().check(rules::pool_id),
         Attribute::required("size_bytes", Type::Int, size).check(rules::size),
+        Attribute::optional("allowed_hosts", Type::String.set(), hosts).check(rules::hosts),
         Attribute::optional("deletion_protection", Type::Bool, protection).default(false),
         Attribute::optional("force_delete", Type::Bool, force).default(false),
     ]
@@ -101,6 +106,7 @@ impl Resource<Node> for VolumeResource {
             name: text(&planned, "name"),
             pool: text(&planned, "pool"),
             size_bytes: planned.get("size_bytes").and_then(Value::as_u64).unwrap_or_default(),
+            allowed_hosts: allowed_hosts(&planned),
         };
         let made = context
             .client
@@ -137,6 +143,10 @@ impl Resource<Node> for VolumeResource {
         prior: Object,
         planned: Object,
     ) -> Result<Object, Failed> {
+        let mut prior = prior;
+        if planned.get("allowed_hosts") != prior.get("allowed_hosts") {
+            prior = set_hosts(context, prior, &planned).await?;
+        }
         let size = planned.get("size_bytes").and_then(Value::as_u64);
         let Some(size_bytes) = size.filter(|_| planned.get("size_bytes") != prior.get("size_bytes")) else {
             return Ok(planned);
@@ -150,7 +160,8 @@ impl Resource<Node> for VolumeResource {
             Ok(volume) => Ok(state(&volume, planned)),
             Err(error) => {
                 let tried = format!("grow volume {:?} to {}", text(&prior, "name"), bytes(size_bytes));
-                Err(Failed::without_effect(diagnostic(&schema(), &tried, &error)))
+                // Other hosts may have been let in before.
+                Err(Failed::with_state(diagnostic(&schema(), &tried, &error), prior))
             }
         }
     }
@@ -190,6 +201,26 @@ impl Resource<Node> for VolumeResource {
     }
 }
 
+/// The hosts of a plan; none if there is no list.
+fn allowed_hosts(planned: &Object) -> Option<v1::AllowedHosts> {
+    let hosts = planned.get("allowed_hosts").and_then(Value::as_list)?;
+    Some(v1::AllowedHosts { nqns: hosts.iter().filter_map(Value::as_str).map(str::to_owned).collect() })
+}
+
+/// Changes who may use a volume; returns the state that it has then.
+async fn set_hosts(context: &Context<Node>, prior: Object, planned: &Object) -> Result<Object, Failed> {
+    let request = v1::SetVolumeHostsRequest { id: text(&prior, "id"), allowed_hosts: allowed_hosts(planned) };
+    let changed =
+        context.client.call(&context.stop, &request, |c, r| async move { c.set_volume_hosts(r).await }).await;
+    match changed {
+        Ok(volume) => Ok(state(&volume, prior)),
+        Err(error) => {
+            let tried = format!("change the hosts of volume {:?}", text(&prior, "name"));
+            Err(Failed::without_effect(diagnostic(&schema(), &tried, &error)))
+        }
+    }
+}
+
 async fn get(context: &Context<Node>, key: Key) -> Result<v1::Volume, CallError> {
     context.client.call(&context.stop, &key, |c, r| async move { c.volume(r).await }).await
 }
@@ -213,10 +244,15 @@ fn state(volume: &v1::Volume, inputs: Object) -> Object {
             ("port", p.port.into()),
         ]))
     };
+    let hosts = volume.allowed_hosts.as_ref().map(|allowed| {
+        let nqns: BTreeSet<&str> = allowed.nqns.iter().map(String::as_str).collect();
+        Value::List(nqns.into_iter().map(Value::from).collect())
+    });
     let observed = [
         ("name", volume.name.as_str().into()),
         ("pool", volume.pool_id.as_str().into()),
         ("size_bytes", volume.size_bytes.into()),
+        ("allowed_hosts", hosts.unwrap_or(Value::Null)),
         ("id", volume.id.as_str().into()),
         ("uuid", volume.id.as_str().into()),
         ("subsystem_nqn", connection.subsystem_nqn.as_str().into()),

@@ -156,6 +156,14 @@ impl Client {
         self.change(self.volume_service().resize_volume(request)).await
     }
 
+    /// Changes which hosts may use a volume.
+    ///
+    /// # Errors
+    /// As [`Self::node`].
+    pub async fn set_volume_hosts(&self, request: v1::SetVolumeHostsRequest) -> Result<v1::Volume, Error> {
+        self.change(self.volume_service().set_volume_hosts(request)).await
+    }
+
     /// Removes a volume and its data.
     ///
     /// # Errors

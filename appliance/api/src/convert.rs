@@ -1,7 +1,9 @@
 //! From what an engine says to what the API says.
 
 use crate::v1;
-use control::{DriveState, DriveStatus, PoolState, PoolStatus, SessionStatus, VolumeState, VolumeStatus};
+use control::{
+    AllowedHosts, DriveState, DriveStatus, PoolState, PoolStatus, SessionStatus, VolumeState, VolumeStatus,
+};
 
 /// A drive; `pool_name` is empty if it belongs to none.
 #[must_use]
@@ -65,7 +67,13 @@ pub fn volume(status: VolumeStatus, portals: Vec<v1::Portal>) -> v1::Volume {
         connection: Some(connection(status.subsystem_nqn, status.nsid, portals)),
         hosts: status.hosts,
         revision: status.revision,
+        allowed_hosts: hosts(status.allowed_hosts),
     }
+}
+
+/// A list of hosts, if there is one.
+fn hosts(allowed: AllowedHosts) -> Option<v1::AllowedHosts> {
+    allowed.is_listed.then_some(v1::AllowedHosts { nqns: allowed.nqns })
 }
 
 /// What `nvme connect` needs.

@@ -7,7 +7,7 @@ use crate::link::{Link, Peer};
 use crate::refusal::Refusal;
 use control::{
     ControlError, CreatePool, CreateVolume, DeletePool, DeleteVolume, DriveStatus, EngineStatus, ErrorKind,
-    PoolStatus, Reply, Request, ResizeVolume, SessionStatus, VolumeStatus,
+    PoolStatus, Reply, Request, ResizeVolume, SessionStatus, SetVolumeHosts, VolumeStatus,
 };
 use std::fmt;
 use std::path::PathBuf;
@@ -124,6 +124,10 @@ impl Engine1 {
         self.volume(Request::ResizeVolume(resize)).await
     }
 
+    async fn set_volume_hosts(&self, set: SetVolumeHosts) -> Result<VolumeStatus, Refusal> {
+        self.volume(Request::SetVolumeHosts(set)).await
+    }
+
     async fn delete_volume(&self, delete: DeleteVolume) -> Result<(), Refusal> {
         self.done(Request::DeleteVolume(delete)).await
     }
@@ -218,6 +222,14 @@ impl EngineClient {
     /// As [`Self::create_pool`].
     pub async fn resize_volume(&self, resize: ResizeVolume) -> Result<VolumeStatus, ControlError> {
         self.link.call("ResizeVolume", &(resize,), CHANGE_TIMEOUT).await
+    }
+
+    /// Changes which hosts may use a volume.
+    ///
+    /// # Errors
+    /// As [`Self::create_pool`].
+    pub async fn set_volume_hosts(&self, set: SetVolumeHosts) -> Result<VolumeStatus, ControlError> {
+        self.link.call("SetVolumeHosts", &(set,), CHANGE_TIMEOUT).await
     }
 
     /// Removes a volume.

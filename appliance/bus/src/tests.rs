@@ -43,6 +43,7 @@ fn volume() -> VolumeStatus {
         nsid: 3,
         subsystem_nqn: "nqn".into(),
         hosts: vec!["a".into(), "b".into()],
+        allowed_hosts: control::AllowedHosts { is_listed: true, nqns: vec!["a".into()] },
         revision: 4,
     }
 }
@@ -70,6 +71,7 @@ impl EngineService for Fake {
                 | Request::ListSessions
                 | Request::CreateVolume(_)
                 | Request::ResizeVolume(_)
+                | Request::SetVolumeHosts(_)
                 | Request::DeleteVolume(_) => Err(full_error()),
             }
         })

@@ -21,7 +21,10 @@ mod status;
 
 pub use error::{ControlError, ErrorKind};
 pub use name::is_name;
-pub use request::{CreatePool, CreateVolume, DeletePool, DeleteVolume, Reply, Request, ResizeVolume};
+pub use request::{
+    AllowedHosts, CreatePool, CreateVolume, DeletePool, DeleteVolume, Reply, Request, ResizeVolume,
+    SetVolumeHosts,
+};
 pub use status::{
     DriveState, DriveStatus, EngineStatus, PoolState, PoolStatus, SessionStatus, VolumeState, VolumeStatus,
 };

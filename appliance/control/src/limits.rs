@@ -14,6 +14,12 @@ pub const POOL_DRIVES_MAX: usize = 16;
 /// Sizes of volumes are multiples of this: one extent of a pool.
 pub const SIZE_STEP_BYTES: u64 = 1 << 20;
 
+/// An NQN (NVMe Base 2.1 §4.7: 223 bytes).
+pub const NQN_LEN_MAX: usize = 223;
+
+/// Hosts that one volume may name: for so many different ones the pool's metadata record has room.
+pub const ALLOWED_HOSTS_MAX: usize = 256;
+
 /// Drives of a node. Guess: more than fit into two units.
 pub const DRIVES_MAX: usize = 64;
 

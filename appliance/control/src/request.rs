@@ -36,6 +36,28 @@ pub struct CreateVolume {
     pub name: String,
     /// A multiple of 1 MiB, at least 1 MiB.
     pub size_bytes: u64,
+    /// Which hosts may use it.
+    pub allowed_hosts: AllowedHosts,
+}
+
+/// Which hosts may use a volume. For others it does not exist.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, Type)]
+pub struct AllowedHosts {
+    /// Those in `nqns`, and nobody if there are none. Without a list: everybody on a node in insecure mode, nobody on
+    /// others.
+    pub is_listed: bool,
+    /// NQNs of hosts; empty without a list.
+    pub nqns: Vec<String>,
+}
+
+/// Change which hosts may use a volume. Those that gain or lose it are told; one that may use nothing of its subsystem any
+/// more is disconnected.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, Type)]
+pub struct SetVolumeHosts {
+    /// Which.
+    pub uuid: Uuid,
+    /// The hosts, instead of those named before.
+    pub allowed_hosts: AllowedHosts,
 }
 
 /// Grow a volume. The new part reads as zeroes; a smaller size is refused.
@@ -77,6 +99,8 @@ pub enum Request {
     CreateVolume(CreateVolume),
     /// Answered by [`Reply::Volumes`] with the grown volume.
     ResizeVolume(ResizeVolume),
+    /// Answered by [`Reply::Volumes`] with the changed volume.
+    SetVolumeHosts(SetVolumeHosts),
     /// Answered by [`Reply::Done`].
     DeleteVolume(DeleteVolume),
 }

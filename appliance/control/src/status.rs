@@ -1,5 +1,6 @@
 //! Observed state: what the engine says about itself.
 
+use crate::AllowedHosts;
 use serde::{Deserialize, Serialize};
 use uuid::Uuid;
 use zbus::Type;
@@ -128,8 +129,10 @@ pub struct VolumeStatus {
     pub nsid: u32,
     /// NVMe subsystem that exports it.
     pub subsystem_nqn: String,
-    /// NQNs of hosts that are connected to its subsystem now.
+    /// NQNs of hosts that are connected now and may use it.
     pub hosts: Vec<String>,
+    /// Which hosts may use it.
+    pub allowed_hosts: AllowedHosts,
     /// Grows with each change.
     pub revision: u64,
 }

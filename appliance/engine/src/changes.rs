@@ -32,6 +32,9 @@ pub(crate) enum Kind {
     ResizeVolume {
         volume: Uuid,
     },
+    SetHosts {
+        volume: Uuid,
+    },
     /// `is_drained`: no command of a host for it is at a drive any more.
     DeleteVolume {
         volume: Uuid,
@@ -80,9 +83,9 @@ impl Changes {
     }
 
     /// Lets a change wait for its turn; it comes back if too many do.
-    pub(crate) fn enqueue(&mut self, waiting: Waiting) -> Result<(), Waiting> {
+    pub(crate) fn enqueue(&mut self, waiting: Waiting) -> Result<(), Box<Waiting>> {
         if self.waiting.len() >= WAITING_MAX {
-            return Err(waiting);
+            return Err(Box::new(waiting));
         }
         self.waiting.push_back(waiting);
         Ok(())
@@ -135,6 +138,7 @@ impl Changes {
             | Kind::CreatePool(_)
             | Kind::DeletePool
             | Kind::ResizeVolume { .. }
+            | Kind::SetHosts { .. }
             | Kind::DeleteVolume { .. } => None,
         })
     }

@@ -8,7 +8,7 @@ use crate::refusals;
 use block::Tick;
 use control::{
     ControlError, CreatePool, CreateVolume, DeleteVolume, EngineStatus, PoolState, PoolStatus, Reply,
-    Request, ResizeVolume, VolumeState, VolumeStatus,
+    Request, ResizeVolume, SetVolumeHosts, VolumeState, VolumeStatus,
 };
 use nvme_subsystem::limits::SUBSYSTEMS_MAX;
 use pool::{Begun, DriveId, Job, Pool, Role};
@@ -41,6 +41,7 @@ impl Core {
             Request::DeletePool(delete) => Ok(delete.uuid),
             Request::CreateVolume(create) => Ok(create.pool),
             Request::ResizeVolume(resize) => self.pool_of(resize.uuid),
+            Request::SetVolumeHosts(set) => self.pool_of(set.uuid),
             Request::DeleteVolume(delete) => self.pool_of(delete.uuid),
         };
         match pool {
@@ -63,6 +64,7 @@ impl Core {
                 Request::DeletePool(delete) => self.begin_delete_pool(delete.uuid),
                 Request::CreateVolume(create) => self.begin_create_volume(&create),
                 Request::ResizeVolume(resize) => self.begin_resize_volume(&resize),
+                Request::SetVolumeHosts(set) => self.begin_set_hosts(&set),
                 Request::DeleteVolume(delete) => self.begin_delete_volume(&delete),
                 Request::GetStatus
                 | Request::ListDrives
@@ -86,6 +88,7 @@ impl Core {
             | Kind::DeletePool
             | Kind::CreateVolume { .. }
             | Kind::ResizeVolume { .. }
+            | Kind::SetHosts { .. }
             | Kind::DeleteVolume { .. } => self.target.pool(pool),
         };
         let drives: Vec<DriveId> =
@@ -178,13 +181,22 @@ impl Core {
         })
     }
 
+    fn begin_set_hosts(&mut self, set: &SetVolumeHosts) -> Result<Begin, ControlError> {
+        let pool = self.pool_of(set.uuid)?;
+        let access = pool::access_of(&set.allowed_hosts)?;
+        let begun = self.online(pool)?.begin_set_access(set.uuid, access)?;
+        Ok(match begun {
+            Begun::Job(job) => Begin::Job(pool, Kind::SetHosts { volume: set.uuid }, Box::new(job)),
+            Begun::Unchanged => Begin::Reply(self.volume_reply(set.uuid)),
+        })
+    }
+
     fn begin_delete_volume(&mut self, delete: &DeleteVolume) -> Result<Begin, ControlError> {
         let pool = self.pool_of(delete.uuid)?;
-        let nqn = nqn_of(pool);
-        let hosts = self.target.hosts_of(&nqn);
         let record =
             self.online(pool)?.volume(delete.uuid).ok_or_else(|| refusals::no_volume(delete.uuid))?;
-        let (nsid, name) = (record.nsid, record.name.to_string());
+        let (nsid, name, nqn) = (record.nsid, record.name.to_string(), nqn_of(pool));
+        let hosts = self.target.hosts_of(&nqn, nsid);
         if !hosts.is_empty() && !delete.force {
             return Err(refusals::volume_in_use(&name, &nqn, &hosts));
         }
@@ -211,6 +223,7 @@ impl Core {
                 Kind::Settle => self.finish_settle(pool, job),
                 Kind::CreateVolume { volume, .. } => self.finish_volume(pool, volume, job, "created"),
                 Kind::ResizeVolume { volume } => self.finish_volume(pool, volume, job, "grown"),
+                Kind::SetHosts { volume } => self.finish_set_hosts(pool, volume, job),
                 Kind::DeleteVolume { volume, name, .. } => {
                     self.finish_delete_volume(pool, (volume, name), job)
                 }
@@ -271,6 +284,17 @@ impl Core {
         let name = changed.volume(volume).map(|volume| volume.name.to_string()).unwrap_or_default();
         self.target.publish(pool, volume);
         self.notify(&format!("volume-{what}"), format!("volume/{name}"), format!("volume {name} was {what}"));
+        Ok(self.volume_reply(volume))
+    }
+
+    /// Durable first: a host that was let in stays in after a loss of power, one that was shut out stays out.
+    fn finish_set_hosts(&mut self, pool: Uuid, volume: Uuid, job: Job) -> Result<Reply, ControlError> {
+        let changed = self.target.pool_mut(pool).expect("a pool stays while its job works");
+        changed.finish(job).map_err(ControlError::from)?;
+        let name = changed.volume(volume).map(|volume| volume.name.to_string()).unwrap_or_default();
+        self.target.apply_hosts(pool, volume);
+        let text = format!("the hosts that may use volume {name} were changed");
+        self.notify("volume-hosts", format!("volume/{name}"), text);
         Ok(self.volume_reply(volume))
     }
 
@@ -359,11 +383,14 @@ impl Core {
         let mut volumes: Vec<VolumeStatus> = Vec::new();
         for pool in self.target.pools() {
             let nqn = nqn_of(pool.uuid());
-            let hosts = self.target.hosts_of(&nqn);
             let is_failed = self.failed_member(pool).is_some();
             for status in pool.volume_statuses(&nqn) {
                 let state = if is_failed { VolumeState::Offline } else { status.state };
-                volumes.push(VolumeStatus { hosts: hosts.clone(), state, ..status });
+                volumes.push(VolumeStatus {
+                    hosts: self.target.hosts_of(&nqn, status.nsid),
+                    state,
+                    ..status
+                });
             }
         }
         volumes

@@ -1,5 +1,6 @@
 //! A whole engine on file and memory drives, with a real host side over loopback.
 
+mod access;
 mod control_plane;
 mod data_plane;
 #[path = "../../target/src/tests/host.rs"]
@@ -7,7 +8,9 @@ mod host;
 mod hostile;
 
 use crate::{DriveSpec, Engine, EngineConfig, Mode, start};
-use control::{ControlError, CreatePool, CreateVolume, PoolStatus, Reply, Request, VolumeStatus};
+use control::{
+    AllowedHosts, ControlError, CreatePool, CreateVolume, PoolStatus, Reply, Request, VolumeStatus,
+};
 use std::path::Path;
 use std::sync::mpsc::channel;
 use uuid::Uuid;
@@ -21,6 +24,11 @@ fn volume_id(number: u128) -> Uuid {
 }
 
 fn engine(drives: &[String], mode: Mode) -> Engine {
+    engine_for(drives, mode, true)
+}
+
+/// An engine in insecure mode or not.
+fn engine_for(drives: &[String], mode: Mode, is_insecure: bool) -> Engine {
     let any = || "127.0.0.1:0".parse().expect("an address");
     let drives = drives.iter().map(|spec| spec.parse::<DriveSpec>().expect("a drive")).collect();
     let config = EngineConfig {
@@ -29,7 +37,7 @@ fn engine(drives: &[String], mode: Mode) -> Engine {
         discovery: vec![any()],
         arena_bytes: 16 << 20,
         mode,
-        is_insecure: true,
+        is_insecure,
         identity: Uuid::from_u128(0x1111),
         ..EngineConfig::default()
     };
@@ -68,7 +76,13 @@ fn create_pool(engine: &Engine, serials: &[&str]) -> PoolStatus {
 
 fn volume_request(number: u128, size_bytes: u64) -> Request {
     let name = format!("vol-{number}");
-    Request::CreateVolume(CreateVolume { uuid: volume_id(number), pool: POOL, name, size_bytes })
+    Request::CreateVolume(CreateVolume {
+        uuid: volume_id(number),
+        pool: POOL,
+        name,
+        size_bytes,
+        allowed_hosts: AllowedHosts::default(),
+    })
 }
 
 fn create_volume(engine: &Engine, number: u128, mib: u64) -> VolumeStatus {

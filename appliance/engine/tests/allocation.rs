@@ -86,8 +86,13 @@ fn engine(mode: Mode) -> (Engine, String) {
     };
     let Reply::Pools(pools) = call(Request::CreatePool(request)) else { panic!("a pool") };
     let nqn = pools.first().expect("the pool").subsystem_nqn.clone();
-    let request =
-        CreateVolume { uuid: Uuid::from_u128(2), pool: POOL, name: "vol".into(), size_bytes: 32 << 20 };
+    let request = CreateVolume {
+        uuid: Uuid::from_u128(2),
+        pool: POOL,
+        name: "vol".into(),
+        size_bytes: 32 << 20,
+        allowed_hosts: control::AllowedHosts::default(),
+    };
     call(Request::CreateVolume(request));
     (engine, nqn)
 }

@@ -130,7 +130,10 @@ impl Manager {
         let size_bytes = validate::size_bytes(request.size_bytes)
             .map_err(|error| error.object(format!("volume/{name}")))?;
         let pool = pool_named(&self.engine.pools().await?, &request.pool)?;
-        let volume = self.engine.create_volume(CreateVolume { uuid, pool, name, size_bytes }).await?;
+        let allowed_hosts = validate::allowed_hosts(request.allowed_hosts)
+            .map_err(|error| error.object(format!("volume/{name}")))?;
+        let create = CreateVolume { uuid, pool, name, size_bytes, allowed_hosts };
+        let volume = self.engine.create_volume(create).await?;
         tracing::debug!(volume = volume.name, bytes = volume.size_bytes, "Volume is there");
         self.with_portals(volume).await
     }
@@ -141,6 +144,15 @@ impl Manager {
     ) -> Result<v1::Volume, ControlError> {
         let volume = self.engine.resize_volume(validate::resize_volume(request)?).await?;
         tracing::debug!(volume = volume.name, bytes = volume.size_bytes, "Volume has its new size");
+        self.with_portals(volume).await
+    }
+
+    pub(crate) async fn set_volume_hosts(
+        &self,
+        request: v1::SetVolumeHostsRequest,
+    ) -> Result<v1::Volume, ControlError> {
+        let volume = self.engine.set_volume_hosts(validate::set_volume_hosts(request)?).await?;
+        tracing::debug!(volume = volume.name, "Volume has its hosts");
         self.with_portals(volume).await
     }
 

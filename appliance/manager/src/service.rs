@@ -130,6 +130,13 @@ impl VolumeService for Services {
         self.run(self.manager.resize_volume(request.get_ref())).await
     }
 
+    async fn set_volume_hosts(
+        &self,
+        request: Request<v1::SetVolumeHostsRequest>,
+    ) -> Result<Response<v1::Volume>, Status> {
+        self.run(self.manager.set_volume_hosts(request.into_inner())).await
+    }
+
     async fn delete_volume(
         &self,
         request: Request<v1::DeleteVolumeRequest>,

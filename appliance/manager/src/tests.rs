@@ -51,6 +51,7 @@ impl EngineService for Listed {
                     nsid: 1,
                     subsystem_nqn: "nqn".into(),
                     hosts: Vec::new(),
+                    allowed_hosts: create.allowed_hosts,
                     revision: 2,
                 }])),
                 Request::DeletePool(_) => {
@@ -63,6 +64,7 @@ impl EngineService for Listed {
                 | Request::ListSessions
                 | Request::CreatePool(_)
                 | Request::ResizeVolume(_)
+                | Request::SetVolumeHosts(_)
                 | Request::DeleteVolume(_) => Ok(Reply::Done),
             }
         })
@@ -114,8 +116,11 @@ async fn a_volume_is_made_in_the_named_pool() {
             name: "db".into(),
             pool: pool.into(),
             size_bytes: 1 << 20,
+            allowed_hosts: Some(v1::AllowedHosts { nqns: vec!["nqn.2014-08.org:a".into()] }),
         };
         let volume = client.create_volume(request).await.expect("the volume is made");
+        let hosts = volume.allowed_hosts.expect("a list").nqns;
+        assert_eq!(hosts, ["nqn.2014-08.org:a"]);
         assert_eq!(volume.pool_id, tank().uuid.to_string());
         assert!(Uuid::try_parse(&volume.id).is_ok_and(|id| !id.is_nil()));
         let connection = volume.connection.expect("how to connect");
@@ -135,6 +140,7 @@ async fn refusals_arrive_whole() {
         name: "db".into(),
         pool: pool.into(),
         size_bytes,
+        allowed_hosts: None,
     };
     let size = refused(client.create_volume(request("tank", 5)).await);
     assert_eq!((size.field.as_str(), size.object.as_str()), ("size_bytes", "volume/db"));

@@ -3,8 +3,12 @@
 //! Each refusal names the field as the API calls it, and what would be right.
 
 use api::v1;
-use control::limits::{NAME_LEN_MAX, POOL_DRIVES_MAX, SERIAL_LEN_MAX, SIZE_STEP_BYTES};
-use control::{ControlError, CreatePool, DeletePool, DeleteVolume, ErrorKind, ResizeVolume};
+use control::limits::{
+    ALLOWED_HOSTS_MAX, NAME_LEN_MAX, NQN_LEN_MAX, POOL_DRIVES_MAX, SERIAL_LEN_MAX, SIZE_STEP_BYTES,
+};
+use control::{
+    AllowedHosts, ControlError, CreatePool, DeletePool, DeleteVolume, ErrorKind, ResizeVolume, SetVolumeHosts,
+};
 use uuid::Uuid;
 
 fn wrong(field: &str, message: String, remedy: impl Into<String>) -> ControlError {
@@ -111,6 +115,39 @@ pub(crate) fn resize_volume(request: &v1::ResizeVolumeRequest) -> Result<ResizeV
     Ok(ResizeVolume { uuid: id(&request.id)?, size_bytes: size_bytes(request.size_bytes)? })
 }
 
+/// A list of hosts, if there is one.
+pub(crate) fn allowed_hosts(allowed: Option<v1::AllowedHosts>) -> Result<AllowedHosts, ControlError> {
+    let Some(v1::AllowedHosts { nqns }) = allowed else { return Ok(AllowedHosts::default()) };
+    if nqns.len() > ALLOWED_HOSTS_MAX {
+        let remedy = format!("name at most {ALLOWED_HOSTS_MAX} hosts");
+        return Err(wrong(
+            "allowed_hosts",
+            format!("{} hosts are too many for a volume", nqns.len()),
+            remedy,
+        ));
+    }
+    for (index, nqn) in nqns.iter().enumerate() {
+        let is_nqn = nqn.starts_with("nqn.")
+            && nqn.len() <= NQN_LEN_MAX
+            && nqn.chars().all(|c| !c.is_control() && !c.is_whitespace());
+        if !is_nqn {
+            let remedy =
+                "use the NQN that the host's /etc/nvme/hostnqn has: nqn.2014-08.org.nvmexpress:uuid:...";
+            return Err(wrong(
+                &format!("allowed_hosts[{index}]"),
+                format!("{} is no NQN", shown(nqn)),
+                remedy,
+            ));
+        }
+    }
+    Ok(AllowedHosts { is_listed: true, nqns })
+}
+
+/// A request to change the hosts of a volume.
+pub(crate) fn set_volume_hosts(request: v1::SetVolumeHostsRequest) -> Result<SetVolumeHosts, ControlError> {
+    Ok(SetVolumeHosts { uuid: id(&request.id)?, allowed_hosts: allowed_hosts(request.allowed_hosts)? })
+}
+
 /// A request to remove a volume.
 pub(crate) fn delete_volume(request: &v1::DeleteVolumeRequest) -> Result<DeleteVolume, ControlError> {
     Ok(DeleteVolume { uuid: id(&request.id)?, force: request.force })
@@ -158,6 +195,23 @@ mod tests {
             assert_eq!(field_of(id(bad)), "id");
         }
         assert_ne!(id_or_new("").expect("made"), id_or_new("").expect("made"));
+    }
+
+    /// Goal: a wrong host is pointed at by its place in the list; an empty list is one, no list is none.
+    #[test]
+    fn hosts_of_a_volume() {
+        let ask = |nqns: &[&str]| {
+            allowed_hosts(Some(v1::AllowedHosts { nqns: nqns.iter().map(|&nqn| nqn.to_owned()).collect() }))
+        };
+        let list = ask(&["nqn.2014-08.org:a", "nqn.2014-08.org:b"]).expect("a good list");
+        assert_eq!((list.is_listed, list.nqns.len()), (true, 2));
+        assert_eq!(ask(&[]), Ok(AllowedHosts { is_listed: true, nqns: Vec::new() }));
+        assert_eq!(allowed_hosts(None), Ok(AllowedHosts::default()));
+        let long = format!("nqn.{}", "x".repeat(220));
+        for bad in ["", "host-a", "nqn.a b", "nqn.a\n", &long] {
+            assert_eq!(field_of(ask(&["nqn.a", bad])), "allowed_hosts[1]", "{bad:?}");
+        }
+        assert_eq!(field_of(ask(&["nqn.a"; 257])), "allowed_hosts");
     }
 
     /// Goal: a wrong drive is pointed at by its place in the list.

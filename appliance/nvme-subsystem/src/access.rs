@@ -20,7 +20,7 @@ use crate::outcome::ConnectionId;
 use crate::slab::Key;
 use crate::target::{Subsystem, Target};
 use crate::view::NsidSet;
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 impl Subsystem {
     /// Whether a host may be connected.
@@ -67,6 +67,16 @@ impl Target {
         queue
             .and_then(|queue| self.controllers.get(queue.controller))
             .is_some_and(|controller| controller.visible.contains(nsid))
+    }
+
+    /// Hosts that are connected and may use a namespace, each once.
+    #[must_use]
+    pub fn hosts_of(&self, nqn: &str, nsid: u32) -> Vec<String> {
+        let Some(key) = self.find(nqn) else { return Vec::new() };
+        let users = self.controllers.iter().map(|(_, controller)| controller);
+        let users = users.filter(|c| c.kind == Kind::Io(key) && !c.is_dead && c.visible.contains(nsid));
+        let hosts: BTreeSet<String> = users.map(|controller| controller.host_nqn.clone()).collect();
+        hosts.into_iter().collect()
     }
 
     /// Changes one namespace and tells everybody whom it concerns.

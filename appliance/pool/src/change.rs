@@ -10,6 +10,7 @@
 
 use crate::job::{Goal, Stage, Work};
 use crate::pool::{Begun, Phase, Pool};
+use crate::settings::access_of;
 use crate::space::{NoSpace, Space};
 use block::{Blocks, Bytes};
 use control::{ControlError, CreateVolume, ErrorKind, ResizeVolume};
@@ -20,12 +21,14 @@ use ondisk::{
 use uuid::Uuid;
 
 impl Pool {
-    /// Begins to create a volume with 4096-byte blocks that every host may use; see [`Pool::begin_create_volume_with`].
+    /// Begins to create a volume with 4096-byte blocks; see [`Pool::begin_create_volume_with`].
     ///
     /// # Errors
     /// As there.
     pub fn begin_create_volume(&mut self, request: &CreateVolume) -> Result<Begun, ControlError> {
-        self.begin_create_volume_with(request, Settings::new(LbaSize::B4096))
+        let access = access_of(&request.allowed_hosts)
+            .map_err(|error| error.object(format!("volume/{}", request.name)))?;
+        self.begin_create_volume_with(request, Settings { access, ..Settings::new(LbaSize::B4096) })
     }
 
     /// Begins to create a volume with these settings. The same request again, for a volume that exists, changes nothing.

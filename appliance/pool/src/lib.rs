@@ -49,6 +49,7 @@ pub use ondisk::{
 };
 pub use pool::{Begun, Pool};
 pub use probe::{Finding, Labelled, Probe, SlotContent};
+pub use settings::access_of;
 
 #[cfg(test)]
 mod tests;

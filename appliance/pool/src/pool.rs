@@ -325,6 +325,7 @@ pub(crate) fn volume_statuses(
         nsid: volume.nsid,
         subsystem_nqn: subsystem_nqn.to_owned(),
         hosts: Vec::new(),
+        allowed_hosts: crate::settings::allowed_hosts(&volume.settings.access),
         revision: volume.revision,
     };
     record.volumes.iter().map(status).collect()

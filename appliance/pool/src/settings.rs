@@ -10,10 +10,42 @@
 //! - The revision of a volume counts what operators change; reservations and write protection are the hosts' business.
 
 use crate::pool::{Begun, Pool};
-use control::{ControlError, ErrorKind};
+use control::{AllowedHosts, ControlError, ErrorKind};
 use ondisk::limits::{HOSTS_MAX, REGISTRANTS_MAX, REGISTRANTS_PER_VOLUME_MAX};
-use ondisk::{Access, Inconsistency, PoolRecord, Reservation, Settings, WriteProtect};
+use ondisk::{Access, HostNqn, Inconsistency, PoolRecord, Reservation, Settings, WriteProtect};
 use uuid::Uuid;
+
+/// The hosts of a request, as they are stored.
+///
+/// # Errors
+/// If one is no NQN.
+pub fn access_of(allowed: &AllowedHosts) -> Result<Access, ControlError> {
+    if !allowed.is_listed {
+        return Ok(Access::Everybody);
+    }
+    let host = |(index, nqn): (usize, &String)| {
+        HostNqn::new(nqn).map_err(|error| {
+            ControlError::new(ErrorKind::InvalidArgument, format!("an allowed host is no NQN: {error}"))
+                .field(format!("allowed_hosts[{index}]"))
+                .remedy("use the host's NQN as its /etc/nvme/hostnqn has it")
+        })
+    };
+    let mut hosts: Vec<HostNqn> = allowed.nqns.iter().enumerate().map(host).collect::<Result<_, _>>()?;
+    hosts.sort_unstable();
+    hosts.dedup();
+    Ok(Access::Hosts(hosts))
+}
+
+/// The hosts that are stored, as they are told.
+pub(crate) fn allowed_hosts(access: &Access) -> AllowedHosts {
+    match access {
+        Access::Everybody => AllowedHosts::default(),
+        Access::Hosts(hosts) => {
+            let nqns = hosts.iter().map(|host| host.as_str().to_owned()).collect();
+            AllowedHosts { is_listed: true, nqns }
+        }
+    }
+}
 
 impl Pool {
     /// Begins to change which hosts may use a volume. Order and repetitions in a list do not matter.

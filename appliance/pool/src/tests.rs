@@ -36,6 +36,7 @@ fn tank(drives: usize) -> CreatePool {
 /// A request for a volume of that pool; its name comes from its number.
 fn volume(number: u64, size_mib: u64) -> CreateVolume {
     CreateVolume {
+        allowed_hosts: control::AllowedHosts::default(),
         uuid: uuid(b'V', number),
         pool: uuid(b'P', 1),
         name: format!("v{number}"),

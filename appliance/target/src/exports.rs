@@ -11,6 +11,7 @@ use block::{Blocks, Lba};
 use control::SessionStatus;
 use nvme_spec::Status;
 use nvme_subsystem::{ConfigError, Hosts, NamespaceConfig, Session, SubsystemConfig};
+use ondisk::Access;
 use pool::Pool;
 use uuid::Uuid;
 
@@ -96,8 +97,13 @@ impl Target {
         let Some(record) = export.pool.volume(volume) else { return };
         let blocks = Blocks(u64::from(record.extents) * ondisk::EXTENT_BLOCKS.0);
         let (nsid, uuid) = (record.nsid, record.uuid);
-        let namespace =
-            NamespaceConfig { nsid, uuid, blocks, volume: volume_name(index, nsid), hosts: Hosts::Any };
+        let namespace = NamespaceConfig {
+            nsid,
+            uuid,
+            blocks,
+            volume: volume_name(index, nsid),
+            hosts: self.hosts_for(&record.settings.access),
+        };
         let result = match self.subsystems.resize_namespace(&export.nqn, nsid, blocks) {
             Err(ConfigError::NamespaceNotFound) => self.subsystems.add_namespace(&export.nqn, namespace),
             other => other,
@@ -117,6 +123,42 @@ impl Target {
             let is_at_devices = matches!(command.state, State::AtDevices(..));
             if !is_at_devices && command.io().is_some_and(|io| io.volume == volume) {
                 command.failure.get_or_insert(Failure::Status(Status::INVALID_NAMESPACE.dnr()));
+            }
+        }
+    }
+
+    /// Lets those use a volume whom its pool names now. Hosts that gain or lose it are told; commands of those that lose it
+    /// are refused unless they are at a drive.
+    pub fn apply_hosts(&mut self, pool: Uuid, volume: Uuid) {
+        let Some(index) = self.export_index(pool) else { return };
+        let Some(export) = &self.exports[index] else { return };
+        let Some(record) = export.pool.volume(volume) else { return };
+        let (nsid, hosts) = (record.nsid, self.hosts_for(&record.settings.access));
+        // A volume that is not published gets its hosts when it is.
+        if self.subsystems.set_namespace_hosts(&export.nqn, nsid, hosts).is_err() {
+            return;
+        }
+        let volume = volume_name(index, nsid);
+        for connection in self.connections.iter_mut().flatten() {
+            if connection.id.is_some_and(|id| self.subsystems.may_use(id, nsid)) {
+                continue;
+            }
+            for command in &mut connection.commands {
+                let is_at_devices = matches!(command.state, State::AtDevices(..));
+                if !is_at_devices && command.io().is_some_and(|io| io.volume == volume) {
+                    command.failure.get_or_insert(Failure::Status(Status::INVALID_NAMESPACE.dnr()));
+                }
+            }
+        }
+    }
+
+    /// Who may use a volume on this node. One without a list is everybody's only on a node in insecure mode.
+    fn hosts_for(&self, access: &Access) -> Hosts {
+        match access {
+            Access::Everybody if self.is_open => Hosts::Any,
+            Access::Everybody => Hosts::Listed(Vec::new()),
+            Access::Hosts(hosts) => {
+                Hosts::Listed(hosts.iter().map(|host| host.as_str().to_owned()).collect())
             }
         }
     }
@@ -151,15 +193,10 @@ impl Target {
         self.session_changes
     }
 
-    /// Hosts connected to a subsystem, each once.
+    /// Hosts that are connected and may use a volume, each once.
     #[must_use]
-    pub fn hosts_of(&self, nqn: &str) -> Vec<String> {
-        let sessions = self.sessions();
-        let mut hosts: Vec<String> =
-            sessions.into_iter().filter(|s| s.subsystem_nqn == nqn).map(|s| s.host_nqn).collect();
-        hosts.sort();
-        hosts.dedup();
-        hosts
+    pub fn hosts_of(&self, nqn: &str, nsid: u32) -> Vec<String> {
+        self.subsystems.hosts_of(nqn, nsid)
     }
 
     /// Connected controllers for people.

@@ -148,7 +148,13 @@ impl Bench {
         let (mut pool, job) =
             pool::begin_create_pool(&request, &[known], || Uuid::from_u128(3)).expect("a pool");
         finish(&mut target, &mut pool, job);
-        let request = CreateVolume { uuid: VOLUME, pool: POOL, name: "vol".into(), size_bytes: 32 << 20 };
+        let request = CreateVolume {
+            uuid: VOLUME,
+            pool: POOL,
+            name: "vol".into(),
+            size_bytes: 32 << 20,
+            allowed_hosts: control::AllowedHosts::default(),
+        };
         let Ok(Begun::Job(job)) = pool.begin_create_volume(&request) else { panic!("a volume") };
         finish(&mut target, &mut pool, job);
         target.add_pool(pool).expect("room");

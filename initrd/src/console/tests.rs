@@ -130,6 +130,7 @@ fn facts() -> EngineFacts {
             nsid: 1,
             subsystem_nqn: NQN.to_owned(),
             hosts: vec!["nqn.host".to_owned()],
+            allowed_hosts: control::AllowedHosts::default(),
             revision: 1,
         }],
         sessions: vec![SessionStatus {

@@ -297,6 +297,7 @@ impl VolumeService for Services {
                 nsid: nsid.expect("some number is free"),
                 portals: vec![portal("10.0.0.6"), portal("10.0.0.5")],
             }),
+            allowed_hosts: request.allowed_hosts,
             ..v1::Volume::default()
         };
         table.volumes.push(volume.clone());
@@ -341,6 +342,18 @@ impl VolumeService for Services {
         table.volumes.retain(|v| v.id != request.id);
         table.volumes.push(volume.clone());
         Ok(Response::new(volume))
+    }
+
+    async fn set_volume_hosts(
+        &self,
+        request: Request<v1::SetVolumeHostsRequest>,
+    ) -> Result<Response<v1::Volume>, Status> {
+        let request = request.into_inner();
+        let mut table = self.open()?;
+        let found = table.volumes.iter_mut().find(|v| v.id == request.id);
+        let volume = found.ok_or_else(|| not_found("volume", &request.id))?;
+        volume.allowed_hosts = request.allowed_hosts;
+        Ok(Response::new(volume.clone()))
     }
 
     async fn delete_volume(

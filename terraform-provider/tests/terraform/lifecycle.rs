@@ -72,6 +72,8 @@ fn whole_life(endpoint: &str) {
     assert!(error.detail.contains("67108864 bytes (64 MiB)"), "{error:?}");
     assert_eq!(error.line, "size_bytes = 67108864");
 
+    change_hosts(&terraform, endpoint);
+
     // Import by name and by id: the plan is empty.
     terraform.configure(&pool_and_volume(128 * MIB, ""));
     let pool_id = pool["id"].as_str().unwrap();
@@ -92,6 +94,25 @@ fn whole_life(endpoint: &str) {
     terraform.run(&["destroy", "-auto-approve", "-no-color"]);
     let left = beside(endpoint, async |c| (c.volumes().await.unwrap(), c.pools().await.unwrap()));
     assert_eq!(left, (Vec::new(), Vec::new()));
+}
+
+/// Hosts are let in and shut out in place; without a list there is none.
+fn change_hosts(terraform: &Terraform, endpoint: &str) {
+    for (more, hosts) in [
+        (r#"allowed_hosts = ["nqn.2014-08.org:b", "nqn.2014-08.org:a"]"#, Some(vec!["a", "b"])),
+        (r#"allowed_hosts = ["nqn.2014-08.org:a"]"#, Some(vec!["a"])),
+        ("allowed_hosts = []", Some(vec![])),
+        ("", None),
+    ] {
+        terraform.configure(&pool_and_volume(128 * MIB, more));
+        assert_eq!(terraform.actions(), [("ironbay_volume.db".to_owned(), "update".to_owned())], "{more}");
+        terraform.apply();
+        terraform.assert_empty_plan();
+        let told = beside(endpoint, async |c| c.volumes().await.expect("it answers")).remove(0).allowed_hosts;
+        let nqns =
+            |hosts: Vec<&str>| hosts.into_iter().map(|host| format!("nqn.2014-08.org:{host}")).collect();
+        assert_eq!(told.map(|allowed| allowed.nqns), hosts.map(nqns), "{more}");
+    }
 }
 
 /// Goal: the whole life works against the double that the other tests rely on.

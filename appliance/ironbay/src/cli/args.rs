@@ -130,6 +130,10 @@ pub(crate) enum VolumeCommand {
         /// A multiple of 1 MiB: 512MiB, 10GiB, or bytes.
         #[arg(long, value_parser = size)]
         size: u64,
+        /// NQN of a host that may use it, as in the host's /etc/nvme/hostnqn; may be repeated. Without any, every host may
+        /// on a node in insecure mode, and none on others.
+        #[arg(long = "allow-host", value_name = "NQN")]
+        allow_hosts: Vec<String>,
         /// UUID of the volume; a repeated call with the same one returns the volume that exists.
         #[arg(long, value_name = "UUID")]
         id: Option<String>,
@@ -148,6 +152,24 @@ pub(crate) enum VolumeCommand {
         /// The new size: a multiple of 1 MiB.
         #[arg(long, value_parser = size)]
         size: u64,
+    },
+    /// Say which hosts may use a volume, instead of those said before. A host that may use none of the node's volumes any
+    /// more is disconnected.
+    #[command(
+        after_help = "Example:\n  ironbay volume hosts db --allow-host nqn.2014-08.org.nvmexpress:uuid:11111111-2222-4333-8444-555555555555"
+    )]
+    Hosts {
+        /// Name or UUID.
+        volume: String,
+        /// NQN of a host that may use it; may be repeated.
+        #[arg(long = "allow-host", value_name = "NQN", required_unless_present_any = ["nobody", "no_list"])]
+        allow_hosts: Vec<String>,
+        /// No host may use it.
+        #[arg(long, conflicts_with_all = ["allow_hosts", "no_list"])]
+        nobody: bool,
+        /// No list: every host may on a node in insecure mode, and none on others.
+        #[arg(long, conflicts_with = "allow_hosts")]
+        no_list: bool,
     },
     /// Remove a volume and its data.
     #[command(after_help = "Example:\n  ironbay volume delete db")]

@@ -104,15 +104,21 @@ async fn call_volume(client: &Client, command: VolumeCommand) -> Result<Answer, 
     let shown = |volume: v1::Volume| Answer::new(text::volume(&volume), json::volume(&volume));
     match command {
         VolumeCommand::List => Ok(Answer::list(&client.volumes().await?, text::volumes, json::volume)),
-        VolumeCommand::Create { name, pool, size, id } => {
+        VolumeCommand::Create { name, pool, size, allow_hosts, id } => {
             let id = id.unwrap_or_else(|| Uuid::new_v4().to_string());
-            let request = v1::CreateVolumeRequest { id, name, pool, size_bytes: size };
+            let allowed_hosts = (!allow_hosts.is_empty()).then_some(v1::AllowedHosts { nqns: allow_hosts });
+            let request = v1::CreateVolumeRequest { id, name, pool, size_bytes: size, allowed_hosts };
             Ok(shown(client.create_volume(request).await?))
         }
         VolumeCommand::Get { volume } => Ok(shown(volume_named(client, volume).await?)),
         VolumeCommand::Resize { volume, size } => {
             let id = volume_named(client, volume).await?.id;
             Ok(shown(client.resize_volume(v1::ResizeVolumeRequest { id, size_bytes: size }).await?))
+        }
+        VolumeCommand::Hosts { volume, allow_hosts, nobody: _, no_list } => {
+            let id = volume_named(client, volume).await?.id;
+            let allowed_hosts = (!no_list).then_some(v1::AllowedHosts { nqns: allow_hosts });
+            Ok(shown(client.set_volume_hosts(v1::SetVolumeHostsRequest { id, allowed_hosts }).await?))
         }
         VolumeCommand::Delete { volume, force } => {
             let v1::Volume { id, name, .. } = volume_named(client, volume).await?;

@@ -172,6 +172,7 @@ pub(crate) fn volume(volume: &v1::Volume) -> String {
         ("subsystem", connection.subsystem_nqn.clone()),
         ("nsid", connection.nsid.to_string()),
         ("portals", portals(&connection.portals)),
+        ("allowed", allowed(volume.allowed_hosts.as_ref())),
         ("hosts", volume.hosts.join(", ")),
         ("revision", volume.revision.to_string()),
         ("connect", connect.unwrap_or_default()),
@@ -233,6 +234,15 @@ fn duration(ms: u64) -> String {
     }
 }
 
+/// Which hosts may use a volume.
+fn allowed(hosts: Option<&v1::AllowedHosts>) -> String {
+    match hosts {
+        None => "no list".to_owned(),
+        Some(hosts) if hosts.nqns.is_empty() => "nobody".to_owned(),
+        Some(hosts) => hosts.nqns.join(", "),
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -254,6 +264,7 @@ mod tests {
                 portals: vec![v1::Portal { transport: "tcp".into(), address: "10.0.0.5".into(), port: 4420 }],
             }),
             hosts: Vec::new(),
+            allowed_hosts: None,
             revision: 3,
         });
         expect![[r#"
@@ -265,6 +276,7 @@ mod tests {
             subsystem  nqn.2014-08.org.nvmexpress:uuid:1
             nsid       1
             portals    10.0.0.5:4420
+            allowed    no list
             revision   3
             connect    nvme connect -t tcp -a 10.0.0.5 -s 4420 -n nqn.2014-08.org.nvmexpress:uuid:1
         "#]]

@@ -99,3 +99,45 @@ fn foreign_data_is_not_overwritten_unasked() {
     assert!(std::fs::read(dir.path().join("S0.img")).expect("read") == image, "not a byte has changed");
     node.run(&["pool", "create", "tank", "--drive", "S0", "--overwrite-foreign-data"]).done();
 }
+
+/// Goal: hosts that may use a volume are named when it is made or later, and shown; a wrong one is pointed at.
+#[test]
+fn hosts_of_a_volume() {
+    let dir = dir();
+    let node = start(&dir, &["S0"]);
+    node.run(&["pool", "create", "tank", "--drive", "S0"]).done();
+    let volume = node.json(&["volume", "create", "db", "--pool", "tank", "--size", "16MiB"]);
+    assert_eq!(volume["allowed_hosts"], serde_json::Value::Null, "no list: {volume}");
+    let listed = node.json(&[
+        "volume",
+        "hosts",
+        "db",
+        "--allow-host",
+        "nqn.2014-08.org:b",
+        "--allow-host",
+        "nqn.2014-08.org:a",
+    ]);
+    assert_eq!(
+        listed["allowed_hosts"],
+        serde_json::json!(["nqn.2014-08.org:a", "nqn.2014-08.org:b"]),
+        "{listed}"
+    );
+    let text = node.run(&["volume", "hosts", "db", "--allow-host", "host-a"]).refused(2);
+    assert!(text.contains("allowed_hosts[0]") && text.contains("hostnqn"), "{text}");
+    assert!(node.run(&["volume", "get", "db"]).done().contains("nqn.2014-08.org:a, nqn.2014-08.org:b"));
+    assert!(node.run(&["volume", "hosts", "db", "--nobody"]).done().contains("nobody"));
+    assert!(node.run(&["volume", "hosts", "db", "--no-list"]).done().contains("no list"));
+    let named = node.json(&[
+        "volume",
+        "create",
+        "log",
+        "--pool",
+        "tank",
+        "--size",
+        "1MiB",
+        "--allow-host",
+        "nqn.2014-08.org:a",
+    ]);
+    assert_eq!(named["allowed_hosts"], serde_json::json!(["nqn.2014-08.org:a"]), "{named}");
+    node.stop();
+}

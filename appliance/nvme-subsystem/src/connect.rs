@@ -153,6 +153,7 @@ fn attempt(
         qid: queue.qid,
         entries: request.command.sqsize_z.saturating_add(1),
         is_flow_control_disabled: request.command.cattr & Connect::CATTR_DISSQFC != 0,
+        is_discovery: request.kind == Kind::Discovery,
     };
     // Authentication will be asked for here: ATR and ASCR in bits 17 and 18 (Base 2.1 figure 549).
     Ok((Answer::with_result(sqe, u32::from(cntlid)), queue))

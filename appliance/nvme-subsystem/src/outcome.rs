@@ -96,6 +96,8 @@ pub struct Queue {
     pub entries: u16,
     /// The host wants no submission queue flow control.
     pub is_flow_control_disabled: bool,
+    /// It belongs to the discovery subsystem, which anybody may use.
+    pub is_discovery: bool,
 }
 
 /// A checked I/O command: the range lies within the namespace, the length is that of the data.

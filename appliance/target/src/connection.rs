@@ -64,6 +64,8 @@ pub(crate) struct Connection {
     /// That name, if they forgot it while drives worked on its commands: they hear when the last one is back.
     pub(crate) draining: Option<ConnectionId>,
     pub(crate) life: Life,
+    /// It is a queue of a host of some subsystem, no stranger.
+    pub(crate) is_host: bool,
     /// It is closed as soon as what is queued has been sent, or after a while.
     pub(crate) is_ending: bool,
     /// Looks at the clock since then.
@@ -91,6 +93,7 @@ impl Connection {
             id: Some(id),
             draining: None,
             life: Life::Open,
+            is_host: false,
             is_ending: false,
             ending_looks: 0,
             commands,

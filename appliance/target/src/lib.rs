@@ -30,6 +30,7 @@ mod ranges;
 mod receive;
 mod send;
 mod steps;
+mod strangers;
 mod target;
 #[cfg(test)]
 mod tests;

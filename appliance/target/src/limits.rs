@@ -90,3 +90,21 @@ pub const IDLE_MEMORY_LOOKS_MAX: u32 = 150;
 /// Looks at the clock ([`TIMER_PERIOD`]) after which a connection that is to end is closed although its host does not
 /// take what is queued: two seconds. A host that is gone would keep it for minutes.
 pub const ENDING_LOOKS_MAX: u32 = 20;
+
+/// Connections that are not of a host of some subsystem: not connected yet, or of the discovery subsystem. A host connects
+/// its queues one after the other, so that a hundred hosts that come back together need two hundred; one more makes the
+/// oldest of the source with most of them go.
+pub const STRANGERS_MAX: usize = 256;
+
+/// Of those, how many one source (IPv4 address, IPv6 /64) may have: some hosts behind one address, each with a persistent
+/// discovery connection. One more makes its own oldest go.
+pub const STRANGERS_PER_SOURCE_MAX: usize = 64;
+
+/// Connections of hosts. The rest of the sockets is for strangers and for those that are being closed.
+pub const HOST_CONNECTIONS_MAX: usize = net::limits::SOCKETS_MAX - STRANGERS_MAX - CLOSING_ROOM;
+
+/// Sockets that are being closed while the kernel still holds what they were sending.
+pub const CLOSING_ROOM: usize = 64;
+
+const _: () = assert!(STRANGERS_PER_SOURCE_MAX * 4 <= STRANGERS_MAX);
+const _: () = assert!(HOST_CONNECTIONS_MAX >= 512);

@@ -210,6 +210,11 @@ impl Target {
             is_flow_control_disabled: queue.is_flow_control_disabled,
         });
         connection.grow();
+        if !queue.is_discovery {
+            self.strangers.leave(connection.socket);
+            connection.is_host = true;
+            self.host_connections += 1;
+        }
         self.session_changes += 1;
     }
 

@@ -8,9 +8,11 @@ use crate::devices::Devices;
 use crate::exports::Export;
 use crate::io::JOB_TAG;
 use crate::limits::{
-    ARENA_BYTES_MIN, CHUNKS_MAX, ENDING_LOOKS_MAX, SEND_SOON_BYTES, STAGING_BYTES, TIMER_PERIOD, WAITING_ROOM,
+    ARENA_BYTES_MIN, CHUNKS_MAX, ENDING_LOOKS_MAX, HOST_CONNECTIONS_MAX, SEND_SOON_BYTES, STAGING_BYTES,
+    TIMER_PERIOD, WAITING_ROOM,
 };
 use crate::ranges::{Owner, Ranges};
+use crate::strangers::Strangers;
 use block::{Completion, Op, Tag, Tick};
 use dma::{Arena, DmaBuf};
 use net::limits::SOCKETS_MAX;
@@ -31,6 +33,8 @@ pub struct Counters {
     pub connections: u64,
     /// Connections ended because the host broke the protocol.
     pub protocol_errors: u64,
+    /// Connections of strangers ended because newer ones came.
+    pub strangers_ended: u64,
 }
 
 /// Everything that serves hosts on one core.
@@ -44,6 +48,9 @@ pub struct Target {
     pub(crate) counters: Counters,
     pub(crate) connections: Vec<Option<Box<Connection>>>,
     free_places: Vec<usize>,
+    pub(crate) strangers: Strangers,
+    /// Connections of hosts of a subsystem.
+    pub(crate) host_connections: usize,
     by_socket: Vec<Option<usize>>,
     /// Connections that may have something to send.
     pub(crate) listed: Vec<usize>,
@@ -92,6 +99,8 @@ impl Target {
             counters: Counters::default(),
             connections: (0..places).map(|_| None).collect(),
             free_places: (0..places).rev().collect(),
+            strangers: Strangers::new(),
+            host_connections: 0,
             by_socket: vec![None; SOCKETS_MAX],
             listed: Vec::with_capacity(places),
             staging: vec![0; STAGING_BYTES].into(),
@@ -257,7 +266,8 @@ impl Target {
     }
 
     fn on_accepted(&mut self, net: &mut Net, socket: SocketId, endpoints: Endpoints, now: Tick) {
-        let place = if self.is_stopping { None } else { self.free_places.pop() };
+        let is_full = self.is_stopping || self.host_connections >= HOST_CONNECTIONS_MAX;
+        let place = if is_full { None } else { self.free_places.pop() };
         let id = place.and_then(|_| self.subsystems.on_accept(endpoints));
         let (Some(place), Some(id)) = (place, id) else {
             self.free_places.extend(place);
@@ -265,6 +275,10 @@ impl Target {
             return;
         };
         self.counters.connections += 1;
+        if let Some(oldest) = self.strangers.arrive(socket, endpoints.peer.ip()) {
+            self.counters.strangers_ended += 1;
+            self.with(oldest, |target, _, connection| target.close(connection, net));
+        }
         self.by_id.insert(id, place);
         let mut connection = Box::new(Connection::new(socket, id, now));
         self.by_socket[socket.index()] = Some(place);
@@ -298,6 +312,8 @@ impl Target {
     pub(crate) fn close(&mut self, connection: &mut Connection, net: &mut Net) {
         if matches!(connection.life, Life::Open | Life::Terminating) {
             connection.life = Life::Closing;
+            self.strangers.leave(connection.socket);
+            self.host_connections -= usize::from(core::mem::take(&mut connection.is_host));
             self.forget_host(connection);
             net.close(connection.socket);
         }

@@ -6,6 +6,7 @@ mod commands;
 mod fused;
 pub(crate) mod host;
 mod known_bugs;
+mod strangers;
 
 use crate::{Devices, JOB_TAG, Target, limits};
 use block::{BlockDevice, Blocks, Bytes, Completion, Geometry, MediaError, Op, Tag, Tick};

@@ -7,6 +7,7 @@
 //!
 //! Invariant: a command identifier's bit is set from `take` to `finish`; `live` counts the bits.
 
+use crate::limits::SLOTS_PER_ENTRY;
 use crate::wire::Slot;
 use block::Tick;
 use nvme_spec::{Cqe, Status};
@@ -114,18 +115,15 @@ const _: () = assert!(CID_WORDS * 64 == 1 << 16);
 pub(super) struct Slots {
     commands: Vec<Command>,
     free: Vec<u16>,
-    cids: Box<[u64; CID_WORDS]>,
+    /// A bit for each identifier that is live. Empty while there are a few slots: 8 KiB for whoever opens a connection
+    /// would be much.
+    cids: Vec<u64>,
     live: u16,
 }
 
 impl Slots {
     pub(super) fn new(count: u16) -> Self {
-        let mut slots = Self {
-            commands: Vec::new(),
-            free: Vec::new(),
-            cids: vec![0; CID_WORDS].try_into().unwrap_or_else(|_| Box::new([0; CID_WORDS])),
-            live: 0,
-        };
+        let mut slots = Self { commands: Vec::new(), free: Vec::new(), cids: Vec::new(), live: 0 };
         slots.grow(count);
         slots
     }
@@ -137,6 +135,16 @@ impl Slots {
         self.free.reserve_exact(self.commands.len().saturating_sub(self.free.len()));
         // The lowest is taken next: buffers of few slots stay in the caches.
         self.free.splice(0..0, (have..count).rev());
+        if count > SLOTS_PER_ENTRY && self.cids.is_empty() {
+            let is_live = |command: &&Command| !matches!(command.state, State::Free | State::Sent);
+            let live: Vec<u16> = self.commands.iter().filter(is_live).map(|command| command.cid).collect();
+            self.cids = vec![0; CID_WORDS];
+            for cid in live {
+                if let Some((word, bit)) = self.cid_bit(cid) {
+                    *word |= bit;
+                }
+            }
+        }
     }
 
     pub(super) fn len(&self) -> usize {
@@ -156,6 +164,9 @@ impl Slots {
     }
 
     pub(super) fn is_live(&self, cid: u16) -> bool {
+        if self.cids.is_empty() {
+            return self.find(cid).is_some();
+        }
         self.cids.get(usize::from(cid / 64)).is_some_and(|word| word & (1u64 << (cid % 64)) != 0)
     }
 

@@ -7,8 +7,10 @@ OUT ?= out/pxe
 APPEND ?=
 MINUTES ?= 30
 TARGET ?=
+PEER ?=
+BENCH ?=
 
-.PHONY: help setup check binaries unit image demo test first-light console fuzz clean
+.PHONY: help setup check binaries unit image demo test first-light console fuzz bench clean
 
 help: ## show this list
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*## /\t/' | expand -t 14
@@ -47,6 +49,10 @@ fuzz: ## looks for inputs that break a parser (MINUTES=30 each, TARGET=controlle
 
 test: setup check unit ## everything: checks, tests, the image built twice, the scenarios
 	cargo run --release --locked -p hwtests -- run --seed $(SEED)
+
+bench: ## measure the target (BENCH="--quick --only qd1"; beside others: PEER="name=ADDR:PORT,NQN,PID ...")
+	cargo build --release --locked -p ironbayd -p bench
+	$${CARGO_TARGET_DIR:-target}/release/ironbay-bench $(foreach peer,$(PEER),--peer $(peer)) $(BENCH)
 
 clean: ## remove what was built
 	cargo clean

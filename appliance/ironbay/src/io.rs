@@ -1,8 +1,8 @@
 //! A run of IO over a range of a namespace: write a pattern, read, or verify.
 
-use crate::histogram::Histogram;
-use crate::host::{Completion, HostError, Session};
-use crate::pattern::{self, Mismatch};
+use nvme_host::histogram::Histogram;
+use nvme_host::pattern::{self, Mismatch};
+use nvme_host::{Completion, HostError, Session};
 use nvme_tcp::Slot;
 use std::time::{Duration, Instant};
 

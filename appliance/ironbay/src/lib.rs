@@ -1,17 +1,13 @@
-//! The command line client of Ironbay, and its NVMe/TCP host (layer 5; people, the lab and benchmarks use it).
+//! The command line client of Ironbay (layer 5; people and the lab use it).
 //!
 //! ```text
 //!  main ── cli ──▶ api::Client ── gRPC ──▶ node
-//!            └──▶ io ──▶ host::Session ── NVMe/TCP ──▶ node          (no kernel support needed)
+//!            └──▶ io ──▶ nvme_host::Session ── NVMe/TCP ──▶ node     (no kernel support needed)
 //! ```
 //!
-//! As a library it offers [`host`], which is all that is needed to read and write a volume from a program, and [`io`] for
-//! whole ranges of it.
+//! As a library it offers [`io`]: reads, writes and verifies whole ranges of a volume.
 //!
-//! Not here: what a call means (`manager`), the protocol (`nvme-tcp`).
+//! Not here: what a call means (`manager`), the host (`nvme-host`).
 #![forbid(unsafe_code)]
 
-pub mod histogram;
-pub mod host;
 pub mod io;
-pub mod pattern;

@@ -6,8 +6,8 @@ use super::text::{exact, human, socket};
 use super::{Failure, table::facts};
 use api::{Client, Timeouts};
 use control::{ControlError, ErrorKind};
-use ironbay::host::{HostError, Session, SessionConfig, Target};
 use ironbay::io::{IoError, Kind, Report, Run, run};
+use nvme_host::{HostError, Session, SessionConfig, Target};
 use nvme_tcp::Digests;
 use serde_json::json;
 use std::error::Error as _;
@@ -62,7 +62,13 @@ pub(crate) fn execute(
     };
     let IoRange { offset, length, seed, queue_depth, io_size } = range;
     let digests = Digests { header: arguments.digests, data: arguments.digests };
-    let config = SessionConfig { depth: queue_depth, io_bytes_max: io_size, digests, timeout };
+    let config = SessionConfig {
+        depth: queue_depth,
+        io_bytes_max: io_size,
+        digests,
+        timeout,
+        ..SessionConfig::default()
+    };
     let mut session = Session::connect(target, config).map_err(|error| failure(error.into(), target))?;
     let namespace = session.namespace();
     let length = length.unwrap_or_else(|| namespace.size_bytes().saturating_sub(offset));

@@ -1,7 +1,7 @@
 //! Reading and writing volumes through our own host.
 
 use crate::support::{Manage, dir, start};
-use ironbay::host::{HostError, Session, SessionConfig, Target};
+use nvme_host::{HostError, Session, SessionConfig, Target};
 use serde_json::Value;
 
 fn target(volume: &Value) -> Target {
@@ -84,12 +84,12 @@ fn a_volume_grows_under_a_host() {
         "NGUID is the id"
     );
     session.begin_write(0, 4096, |data| data.fill(7)).expect("room");
-    session.wait().and_then(ironbay::host::Completion::into_result).expect("written");
+    session.wait().and_then(nvme_host::Completion::into_result).expect("written");
     node.run(&["volume", "resize", "db", "--size", "4MiB"]).done();
     assert_eq!(session.refresh().expect("identified").size_bytes(), 4 << 20);
     for (offset, expected) in [(0, 7), (2 << 20, 0), ((4 << 20) - 4096, 0)] {
         let slot = session.begin_read(offset, 4096).expect("room");
-        session.wait().and_then(ironbay::host::Completion::into_result).expect("read");
+        session.wait().and_then(nvme_host::Completion::into_result).expect("read");
         assert!(session.data(slot, 4096).iter().all(|b| *b == expected), "at {offset}");
     }
     assert!(matches!(session.begin_read(4 << 20, 4096), Err(HostError::BadRange { .. })));

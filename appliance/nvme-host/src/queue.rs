@@ -1,14 +1,15 @@
 //! One queue: the host's end of a connection, and the socket that it runs over.
 
-use super::HostError;
-use super::limits::{IN_BYTES, OUT_BYTES_MAX};
+use crate::HostError;
+use crate::limits::{BEYOND_BYTES, IN_BYTES, PLACED_BYTES_MIN};
+use crate::outgoing::Outgoing;
 use block::Tick;
 use nix::poll::{PollFd, PollFlags, PollTimeout};
 use nvme_spec::{Cqe, Sqe};
 use nvme_tcp::host::{Config, Connection, Data, Event};
-use nvme_tcp::{Digests, Slot, Want, data_digest};
+use nvme_tcp::{ConnectionError, Digests, Slot, Want};
 use std::collections::VecDeque;
-use std::io::{ErrorKind, Read, Write};
+use std::io::{self, ErrorKind, IoSliceMut, Read};
 use std::net::{SocketAddr, TcpStream};
 use std::os::fd::AsFd;
 use std::time::{Duration, Instant};
@@ -44,7 +45,11 @@ impl Completion {
         self.result_of("a command")
     }
 
-    pub(crate) fn result_of(self, command: &'static str) -> Result<Self, HostError> {
+    /// As [`Self::into_result`], with the name of the command for the error.
+    ///
+    /// # Errors
+    /// [`HostError::Refused`].
+    pub fn result_of(self, command: &'static str) -> Result<Self, HostError> {
         let status = self.cqe.status();
         if status.is_success() { Ok(self) } else { Err(HostError::Refused { command, status }) }
     }
@@ -60,10 +65,10 @@ pub struct Queue {
     /// By slot.
     buffers: Vec<Box<[u8]>>,
     completed: VecDeque<Completion>,
-    out: Vec<u8>,
-    /// Bytes of `out` that the socket has taken.
-    sent: usize,
+    out: Outgoing,
     input: Box<[u8]>,
+    /// The last payload was long, so the next will be: what is read with a head is short, the rest is placed.
+    is_long: bool,
     started: Instant,
     timeout: Duration,
 }
@@ -90,9 +95,9 @@ impl Queue {
             is_ready: false,
             buffers: (0..config.depth).map(|_| buffer()).collect(),
             completed: VecDeque::with_capacity(usize::from(config.depth)),
-            out: Vec::with_capacity(OUT_BYTES_MAX),
-            sent: 0,
+            out: Outgoing::new(),
             input: vec![0; IN_BYTES].into_boxed_slice(),
+            is_long: false,
             started: Instant::now(),
             timeout: config.timeout,
         };
@@ -100,6 +105,12 @@ impl Queue {
             queue.advance()?;
         }
         Ok(queue)
+    }
+
+    /// Commands that fit in flight.
+    #[must_use]
+    pub fn depth(&self) -> u16 {
+        u16::try_from(self.buffers.len()).unwrap_or(u16::MAX)
     }
 
     /// From Identify Controller: longest data that travels in a capsule.
@@ -113,7 +124,7 @@ impl Queue {
         self.connection.in_flight()
     }
 
-    /// Begins a command. For a write, `fill` puts the data into the command's buffer. It is sent by the next wait.
+    /// Begins a command. For a write, `fill` puts the data into the command's buffer. It is sent by the next turn or wait.
     ///
     /// # Errors
     /// [`HostError::Full`].
@@ -172,26 +183,32 @@ impl Queue {
         self.wait()?.result_of(name)
     }
 
-    /// Sends and receives until something has moved.
+    /// Sends what waits and takes what has come, without waiting; says whether anything moved.
+    ///
+    /// # Errors
+    /// When the connection fails.
+    pub fn turn(&mut self) -> Result<bool, HostError> {
+        let has_sent = self.send()?;
+        let has_received = self.receive()?;
+        Ok(has_sent || has_received)
+    }
+
+    /// Turns until something has moved.
     fn advance(&mut self) -> Result<(), HostError> {
         let began = Instant::now();
-        loop {
-            let has_sent = self.send()?;
-            let has_received = self.receive()?;
-            if has_sent || has_received {
-                return Ok(());
-            }
+        while !self.turn()? {
             let left = self.timeout.saturating_sub(began.elapsed());
             if left.is_zero() {
                 return Err(HostError::TimedOut { portal: self.portal, limit: self.timeout });
             }
             self.sleep(left)?;
         }
+        Ok(())
     }
 
     fn sleep(&self, limit: Duration) -> Result<(), HostError> {
         let mut flags = PollFlags::POLLIN;
-        if self.sent < self.out.len() {
+        if !self.out.is_empty() {
             flags |= PollFlags::POLLOUT;
         }
         let mut fds = [PollFd::new(self.stream.as_fd(), flags)];
@@ -202,70 +219,78 @@ impl Queue {
         }
     }
 
-    /// Takes PDUs from the connection and gives bytes to the socket; says whether the socket took any.
+    /// Takes PDUs from the connection and gives them to the socket; says whether the socket took any.
     fn send(&mut self) -> Result<bool, HostError> {
-        while self.out.len() < OUT_BYTES_MAX {
-            let Some(transmit) = self.connection.poll_transmit() else { break };
-            self.out.extend_from_slice(transmit.head());
-            if let Some(part) = transmit.payload {
-                let data = &self.buffers[part.slot.index()][part.offset as usize..][..part.len as usize];
-                self.out.extend_from_slice(data);
-                if transmit.has_digest {
-                    self.out.extend_from_slice(&data_digest([data]));
-                }
-            }
-        }
         let mut has_sent = false;
-        while self.sent < self.out.len() {
-            match self.stream.write(&self.out[self.sent..]) {
-                Ok(0) => return Err(HostError::Closed { portal: self.portal }),
-                Ok(n) => {
-                    self.sent += n;
-                    has_sent = true;
-                }
-                Err(error) if error.kind() == ErrorKind::WouldBlock => break,
-                Err(error) if error.kind() == ErrorKind::Interrupted => {}
-                Err(source) => return Err(HostError::Socket { portal: self.portal, source }),
+        loop {
+            while !self.out.is_full() {
+                let Some(transmit) = self.connection.poll_transmit() else { break };
+                self.out.push(transmit, &self.buffers);
+            }
+            if self.out.is_empty() {
+                return Ok(has_sent);
+            }
+            let written = self.out.write(&mut self.stream, &self.buffers);
+            match taken(written).map_err(|source| HostError::Socket { portal: self.portal, source })? {
+                None => return Ok(has_sent),
+                Some(0) => return Err(HostError::Closed { portal: self.portal }),
+                Some(_) => has_sent = true,
             }
         }
-        if self.sent == self.out.len() {
-            self.out.clear();
-            self.sent = 0;
-        }
-        Ok(has_sent)
     }
 
     /// Takes bytes from the socket and gives them to the connection; says whether there were any.
     fn receive(&mut self) -> Result<bool, HostError> {
-        let n = match self.stream.read(&mut self.input) {
-            Ok(0) => return Err(HostError::Closed { portal: self.portal }),
-            Ok(n) => n,
-            Err(error) if matches!(error.kind(), ErrorKind::WouldBlock | ErrorKind::Interrupted) => {
-                return Ok(false);
-            }
-            Err(source) => return Err(HostError::Socket { portal: self.portal, source }),
+        let placed = match self.connection.want() {
+            Want::Payload { slot, offset, len } if len >= PLACED_BYTES_MIN => Some((slot, offset, len)),
+            Want::Payload { .. } | Want::Header { .. } | Want::Discard { .. } | Want::Nothing => None,
         };
-        let input = std::mem::take(&mut self.input);
-        let result = self.feed(&input[..n]);
-        self.input = input;
-        match result {
-            Ok(()) => Ok(true),
-            Err(source) => {
-                // The termination request, if there is one, is a courtesy.
-                let _ = self.send();
-                Err(HostError::Protocol { portal: self.portal, source })
+        let room = if self.is_long { BEYOND_BYTES } else { IN_BYTES };
+        let read = match placed {
+            // The range lies within what the command asked for, so within its buffer.
+            Some((slot, offset, len)) => {
+                let place = &mut self.buffers[slot.index()][offset as usize..][..len as usize];
+                let beyond = &mut self.input[..BEYOND_BYTES];
+                self.stream.read_vectored(&mut [IoSliceMut::new(place), IoSliceMut::new(beyond)])
+            }
+            None => self.stream.read(&mut self.input[..room]),
+        };
+        match taken(read).map_err(|source| HostError::Socket { portal: self.portal, source })? {
+            None => Ok(false),
+            Some(0) => Err(HostError::Closed { portal: self.portal }),
+            Some(n) => {
+                if let Err(source) = self.on_bytes(placed, n) {
+                    // The termination request, if there is one, is a courtesy.
+                    let _ = self.send();
+                    return Err(HostError::Protocol { portal: self.portal, source });
+                }
+                Ok(true)
             }
         }
     }
 
-    fn feed(&mut self, mut input: &[u8]) -> Result<(), nvme_tcp::ConnectionError> {
+    /// `n` bytes have come: first those that were placed, the others into `input`.
+    fn on_bytes(&mut self, placed: Option<(Slot, u32, u32)>, n: usize) -> Result<(), ConnectionError> {
         let now = Tick(u64::try_from(self.started.elapsed().as_nanos()).unwrap_or(u64::MAX));
+        let mut direct = 0;
+        if let Some((slot, offset, len)) = placed {
+            direct = n.min(len as usize);
+            self.connection.on_payload(&self.buffers[slot.index()][offset as usize..][..direct], now)?;
+            self.take_events();
+        }
+        let input = std::mem::take(&mut self.input);
+        let result = self.feed(&input[..n - direct], now);
+        self.input = input;
+        result
+    }
+
+    fn feed(&mut self, mut input: &[u8], now: Tick) -> Result<(), ConnectionError> {
         while !input.is_empty() {
             let used = match self.connection.want() {
                 Want::Header { .. } => self.connection.on_header(input, now)?,
                 Want::Payload { slot, offset, len } => {
+                    self.is_long = len >= PLACED_BYTES_MIN;
                     let len = input.len().min(len as usize);
-                    // The range lies within what the command asked for, so within its buffer.
                     self.buffers[slot.index()][offset as usize..][..len].copy_from_slice(&input[..len]);
                     self.connection.on_payload(&input[..len], now)?;
                     len
@@ -278,13 +303,26 @@ impl Queue {
                 Want::Nothing => return Ok(()),
             };
             input = &input[used..];
-            while let Some(event) = self.connection.poll_event() {
-                match event {
-                    Event::Ready => self.is_ready = true,
-                    Event::Complete { slot, cqe } => self.completed.push_back(Completion { slot, cqe }),
-                }
-            }
+            self.take_events();
         }
         Ok(())
+    }
+
+    fn take_events(&mut self) {
+        while let Some(event) = self.connection.poll_event() {
+            match event {
+                Event::Ready => self.is_ready = true,
+                Event::Complete { slot, cqe } => self.completed.push_back(Completion { slot, cqe }),
+            }
+        }
+    }
+}
+
+/// How many bytes a socket moved; none if it would block.
+fn taken(result: io::Result<usize>) -> io::Result<Option<usize>> {
+    match result {
+        Ok(n) => Ok(Some(n)),
+        Err(error) if matches!(error.kind(), ErrorKind::WouldBlock | ErrorKind::Interrupted) => Ok(None),
+        Err(error) => Err(error),
     }
 }

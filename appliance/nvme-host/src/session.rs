@@ -1,10 +1,10 @@
 //! A session: a controller of a subsystem, and one of its namespaces.
 
-use super::limits::{
-    ADMIN_DEPTH, ADMIN_ENTRIES, IO_DEPTH_MAX, KEEP_ALIVE_INTERVAL, KEEP_ALIVE_MS, READY_INTERVAL,
-    TRANSFER_BYTES_MAX,
+use crate::limits::{
+    ADMIN_DEPTH, ADMIN_ENTRIES, IO_DEPTH_MAX, IO_QUEUES_MAX, KEEP_ALIVE_INTERVAL, KEEP_ALIVE_MS,
+    READY_INTERVAL, TRANSFER_BYTES_MAX,
 };
-use super::{Completion, HostError, Queue, QueueConfig};
+use crate::{Completion, HostError, Queue, QueueConfig};
 use nvme_spec::fabrics::{CNTLID_DYNAMIC, CONNECT_DATA_LEN, Connect, ConnectData, Nqns, Property};
 use nvme_spec::identify::{Cns, IDENTIFY_LEN, IdentifyController, IdentifyNamespace};
 use nvme_spec::register::{Cap, Cc, Csts, offset};
@@ -53,21 +53,31 @@ impl Target {
 /// How a session is set up.
 #[derive(Clone, Copy, Debug)]
 pub struct SessionConfig {
-    /// Commands in flight on the IO queue.
+    /// IO queues, each with a connection of its own.
+    pub queues: u16,
+    /// Commands in flight on each IO queue.
     pub depth: u16,
     /// Bytes of the largest command.
     pub io_bytes_max: u32,
     /// Digests to ask for.
     pub digests: Digests,
+    /// Data travels in the capsule where it fits; otherwise the controller has to ask for all of it.
+    pub in_capsule: bool,
     /// How long nothing may happen while something is awaited.
     pub timeout: Duration,
 }
 
 impl Default for SessionConfig {
-    /// 32 commands of up to 128 KiB, no digests, ten seconds.
+    /// One queue of 32 commands of up to 128 KiB, no digests, ten seconds.
     fn default() -> Self {
-        let timeout = Duration::from_secs(10);
-        Self { depth: 32, io_bytes_max: 128 << 10, digests: Digests::default(), timeout }
+        Self {
+            queues: 1,
+            depth: 32,
+            io_bytes_max: 128 << 10,
+            digests: Digests::default(),
+            in_capsule: true,
+            timeout: Duration::from_secs(10),
+        }
     }
 }
 
@@ -92,11 +102,18 @@ impl Namespace {
     }
 }
 
+/// How a write is done.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct WriteOptions {
+    /// Force Unit Access: the data is durable when the command ends.
+    pub is_durable: bool,
+}
+
 /// A connected host.
 #[derive(Debug)]
 pub struct Session {
     admin: Queue,
-    io: Queue,
+    io: Vec<Queue>,
     namespace: Namespace,
     controller_id: u16,
     transfer_bytes_max: u32,
@@ -110,15 +127,16 @@ struct Capabilities {
 }
 
 impl Session {
-    /// Connects the admin queue, enables the controller, asks for the namespace, and connects the IO queue.
+    /// Connects the admin queue, enables the controller, asks for the namespace, and connects the IO queues.
     ///
     /// # Errors
     /// When any of that fails.
     ///
     /// # Panics
-    /// If the configuration is out of bounds: a depth of 1 to 256, commands of up to 1 MiB.
+    /// If the configuration is out of bounds: a depth of 1 to 256, 1 to 64 queues, commands of up to 1 MiB.
     pub fn connect(target: &Target, config: SessionConfig) -> Result<Self, HostError> {
         assert!((1..=IO_DEPTH_MAX).contains(&config.depth), "depth is 1 to {IO_DEPTH_MAX}");
+        assert!((1..=IO_QUEUES_MAX).contains(&config.queues), "1 to {IO_QUEUES_MAX} queues");
         assert!(
             config.io_bytes_max <= TRANSFER_BYTES_MAX,
             "a command carries at most {TRANSFER_BYTES_MAX} bytes"
@@ -135,18 +153,21 @@ impl Session {
         enable(&mut admin, target.portal, &cap)?;
         let capabilities = identify_controller(&mut admin)?;
         let namespace = identify_namespace(&mut admin, target)?;
-        // One IO queue is wanted; the number is 0's based (Base 2.1 §5.1.25.1.2).
-        let mut queues = Sqe::new(AdminOpcode::SET_FEATURES.0, 0);
-        queues.cdw10 = U32::new(0x07);
-        admin.call("Set Features (Number of Queues)", queues, Data::None, |_| {})?;
+        ask_for_queues(&mut admin, target.portal, config.queues)?;
 
         let buffer_bytes = config.io_bytes_max.max(CONNECT_BYTES);
         // An entry more than commands: a full queue is told from an empty one by it (Base 2.1 §3.3.1.1).
         let entries_z = config.depth.min(cap.mqes_z());
         let depth = entries_z.max(1);
-        let mut io = Queue::open(target.portal, QueueConfig { depth, buffer_bytes, ..base })?;
-        connect_queue(&mut io, target, controller_id, (1, entries_z))?;
-        io.set_in_capsule_max(capabilities.in_capsule_max);
+        let mut io = Vec::with_capacity(usize::from(config.queues));
+        for qid in 1..=config.queues {
+            let mut queue = Queue::open(target.portal, QueueConfig { depth, buffer_bytes, ..base })?;
+            connect_queue(&mut queue, target, controller_id, (qid, entries_z))?;
+            if config.in_capsule {
+                queue.set_in_capsule_max(capabilities.in_capsule_max);
+            }
+            io.push(queue);
+        }
         let transfer_bytes_max = capabilities.transfer_bytes_max.min(config.io_bytes_max);
         Ok(Self { admin, io, namespace, controller_id, transfer_bytes_max, kept_alive: Instant::now() })
     }
@@ -169,22 +190,31 @@ impl Session {
         self.transfer_bytes_max
     }
 
-    /// Commands in flight.
-    #[must_use]
-    pub fn in_flight(&self) -> usize {
-        self.io.in_flight()
+    /// An IO queue, to be driven without waiting.
+    ///
+    /// # Panics
+    /// If there is no such queue; they are counted from 0.
+    #[inline]
+    pub fn queue(&mut self, index: usize) -> IoQueue<'_> {
+        let Self { io, namespace, transfer_bytes_max, .. } = self;
+        IoQueue { queue: &mut io[index], namespace, transfer_bytes_max: *transfer_bytes_max }
     }
 
-    /// Begins a read.
+    /// Commands in flight on the first IO queue.
+    #[must_use]
+    pub fn in_flight(&self) -> usize {
+        self.io[0].in_flight()
+    }
+
+    /// Begins a read on the first IO queue.
     ///
     /// # Errors
     /// [`HostError::BadRange`], [`HostError::Full`].
     pub fn begin_read(&mut self, offset: u64, len: u32) -> Result<Slot, HostError> {
-        let sqe = self.command(NvmOpcode::READ, offset, len)?;
-        self.io.begin(sqe, Data::Read(len), |_| {})
+        self.queue(0).begin_read(offset, len)
     }
 
-    /// Begins a write of what `fill` puts into the buffer.
+    /// Begins a write of what `fill` puts into the buffer, on the first IO queue.
     ///
     /// # Errors
     /// As [`Self::begin_read`].
@@ -194,8 +224,7 @@ impl Session {
         len: u32,
         fill: impl FnOnce(&mut [u8]),
     ) -> Result<Slot, HostError> {
-        let sqe = self.command(NvmOpcode::WRITE, offset, len)?;
-        self.io.begin(sqe, Data::Write(len), fill)
+        self.queue(0).begin_write(offset, len, WriteOptions::default(), fill)
     }
 
     /// Begins to make everything durable that has been written.
@@ -203,30 +232,39 @@ impl Session {
     /// # Errors
     /// [`HostError::Full`].
     pub fn begin_flush(&mut self) -> Result<Slot, HostError> {
-        self.io.begin(Sqe::new(NvmOpcode::FLUSH.0, self.namespace.nsid), Data::None, |_| {})
+        self.queue(0).begin_flush()
     }
 
-    /// Data of a read that has ended, until the next command is begun.
+    /// Data of a read of the first IO queue that has ended, until the next command is begun.
     #[must_use]
     pub fn data(&self, slot: Slot, len: u32) -> &[u8] {
-        self.io.data(slot, len)
+        self.io[0].data(slot, len)
     }
 
-    /// Waits until a command has ended; keeps the controller alive meanwhile.
+    /// Waits until a command of the first IO queue has ended; keeps the controller alive meanwhile.
     ///
     /// # Errors
     /// When the connection fails, or nothing happens for too long.
     pub fn wait(&mut self) -> Result<Completion, HostError> {
+        self.keep_alive()?;
+        self.io[0].wait()
+    }
+
+    /// Sends a Keep Alive if it is time for one. Whoever only turns queues calls this every few seconds.
+    ///
+    /// # Errors
+    /// As [`Self::wait`].
+    pub fn keep_alive(&mut self) -> Result<(), HostError> {
         if self.kept_alive.elapsed() > KEEP_ALIVE_INTERVAL {
             self.admin.call("Keep Alive", Sqe::new(AdminOpcode::KEEP_ALIVE.0, 0), Data::None, |_| {})?;
             self.kept_alive = Instant::now();
         }
-        self.io.wait()
+        Ok(())
     }
 
-    /// The next command that has ended already.
+    /// The next command of the first IO queue that has ended already.
     pub fn poll(&mut self) -> Option<Completion> {
-        self.io.poll()
+        self.io[0].poll()
     }
 
     /// Asks for the namespace again: it may have grown.
@@ -245,21 +283,109 @@ impl Session {
         let sqe = Property { offset: offset::CC, is_wide: false }.set(u64::from(cc.into_bits()));
         let _ = self.admin.call("Property Set (CC)", sqe, Data::None, |_| {});
     }
+}
+
+/// One IO queue of a session.
+#[derive(Debug)]
+pub struct IoQueue<'a> {
+    queue: &'a mut Queue,
+    namespace: &'a Namespace,
+    transfer_bytes_max: u32,
+}
+
+impl IoQueue<'_> {
+    /// Commands that fit in flight: what was asked for, or what the controller allows.
+    #[must_use]
+    pub fn depth(&self) -> u16 {
+        self.queue.depth()
+    }
+
+    /// Commands in flight.
+    #[must_use]
+    pub fn in_flight(&self) -> usize {
+        self.queue.in_flight()
+    }
+
+    /// Begins a read.
+    ///
+    /// # Errors
+    /// [`HostError::BadRange`], [`HostError::Full`].
+    pub fn begin_read(&mut self, offset: u64, len: u32) -> Result<Slot, HostError> {
+        let sqe = self.command(NvmOpcode::READ, offset, len)?;
+        self.queue.begin(sqe, Data::Read(len), |_| {})
+    }
+
+    /// Begins a write of what `fill` puts into the buffer, which holds what was there before.
+    ///
+    /// # Errors
+    /// As [`Self::begin_read`].
+    pub fn begin_write(
+        &mut self,
+        offset: u64,
+        len: u32,
+        options: WriteOptions,
+        fill: impl FnOnce(&mut [u8]),
+    ) -> Result<Slot, HostError> {
+        let mut sqe = self.command(NvmOpcode::WRITE, offset, len)?;
+        if options.is_durable {
+            sqe.cdw12 |= U32::new(1 << 30); // FUA: NVM 1.1 §3.2.6, figure 80
+        }
+        self.queue.begin(sqe, Data::Write(len), fill)
+    }
+
+    /// Begins to make everything durable that has been written.
+    ///
+    /// # Errors
+    /// [`HostError::Full`].
+    pub fn begin_flush(&mut self) -> Result<Slot, HostError> {
+        self.queue.begin(Sqe::new(NvmOpcode::FLUSH.0, self.namespace.nsid), Data::None, |_| {})
+    }
+
+    /// As [`Queue::turn`].
+    ///
+    /// # Errors
+    /// When the connection fails.
+    pub fn turn(&mut self) -> Result<bool, HostError> {
+        self.queue.turn()
+    }
+
+    /// The next command that has ended already.
+    pub fn poll(&mut self) -> Option<Completion> {
+        self.queue.poll()
+    }
+
+    /// Data of a read that has ended, until the next command is begun.
+    #[must_use]
+    pub fn data(&self, slot: Slot, len: u32) -> &[u8] {
+        self.queue.data(slot, len)
+    }
 
     fn command(&self, opcode: NvmOpcode, offset: u64, len: u32) -> Result<Sqe, HostError> {
-        let Namespace { nsid, block_bytes, .. } = self.namespace;
+        let Namespace { nsid, block_bytes, .. } = *self.namespace;
         let size = self.namespace.size_bytes();
-        let bad = HostError::BadRange { offset, len: u64::from(len), block_bytes, size };
         let is_whole = offset.is_multiple_of(u64::from(block_bytes)) && len.is_multiple_of(block_bytes);
         let ends_inside = offset.checked_add(u64::from(len)).is_some_and(|end| end <= size);
         if len == 0 || len > self.transfer_bytes_max || !is_whole || !ends_inside {
-            return Err(bad);
+            return Err(HostError::BadRange { offset, len: u64::from(len), block_bytes, size });
         }
         let mut sqe = Sqe::new(opcode.0, nsid);
         sqe.set_slba(offset / u64::from(block_bytes));
         sqe.cdw12 = U32::new(len / block_bytes - 1); // NLB is 0's based
         Ok(sqe)
     }
+}
+
+/// Set Features, Number of Queues; both numbers are 0's based (Base 2.1 §5.1.25.1.2).
+fn ask_for_queues(admin: &mut Queue, portal: SocketAddr, queues: u16) -> Result<(), HostError> {
+    let wanted_z = u32::from(queues - 1);
+    let mut sqe = Sqe::new(AdminOpcode::SET_FEATURES.0, 0);
+    sqe.cdw10 = U32::new(0x07);
+    sqe.cdw11 = U32::new(wanted_z << 16 | wanted_z);
+    let granted = admin.call("Set Features (Number of Queues)", sqe, Data::None, |_| {})?.cqe.dw0.get();
+    if granted & 0xffff < wanted_z || granted >> 16 < wanted_z {
+        return Err(HostError::Unsupported { portal, what: "the controller grants fewer IO queues" });
+    }
+    Ok(())
 }
 
 /// Connect for queue `qid` with `entries_z` + 1 entries; gives the controller identifier.

@@ -1,0 +1,173 @@
+//! Side by side: one sample of each system in turn, and only those kept that can be compared.
+//!
+//! Between the virtual cores of a shared machine the distance may change within seconds, and with it every figure. So the
+//! ping-pong is measured before and after each sample, and a sample counts only if it was the same, if neither poller lost
+//! its core, and if the host machine took no time. Near and far are never mixed.
+
+use crate::machine::{Cores, NEAR_NS_MAX, Passed, ping_pong};
+use crate::sample::{Figures, Sample, Times};
+use crate::system::System;
+use crate::workload::Workload;
+use anyhow::Result;
+use std::collections::BTreeMap;
+use std::time::Duration;
+
+/// Rounds are repeated for samples that were dropped, this many times as often as samples are wanted.
+const ROUNDS_PER_SAMPLE: usize = 3;
+/// The ping-pong before and after may differ by this factor.
+const PING_RATIO_MAX: f64 = 1.3;
+/// Share of a window that a poller may wait for its core, or that the host machine may take.
+const LOST_SHARE_MAX: f64 = 0.01;
+
+/// How far the cores are from one another.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub(crate) enum Distance {
+    Near,
+    Far,
+}
+
+impl Distance {
+    pub(crate) fn of(ping_ns: f64) -> Self {
+        if ping_ns <= NEAR_NS_MAX { Self::Near } else { Self::Far }
+    }
+
+    pub(crate) fn name(self) -> &'static str {
+        match self {
+            Self::Near => "near",
+            Self::Far => "far",
+        }
+    }
+}
+
+/// Why a sample does not count.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub(crate) enum Dropped {
+    Moved,
+    InitiatorLostCore,
+    TargetLostCore,
+    TimeTaken,
+}
+
+impl Dropped {
+    pub(crate) fn reason(self) -> &'static str {
+        match self {
+            Self::Moved => "the distance of the cores changed",
+            Self::InitiatorLostCore => "the initiator lost its core",
+            Self::TargetLostCore => "the target lost its core",
+            Self::TimeTaken => "the host machine took time",
+        }
+    }
+}
+
+/// A sample that counts.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Kept {
+    pub(crate) distance: Distance,
+    pub(crate) ping_ns: f64,
+    pub(crate) figures: Figures,
+}
+
+/// The samples of one system under one workload.
+#[derive(Clone, Debug)]
+pub(crate) struct Series {
+    pub(crate) system: String,
+    pub(crate) is_floor: bool,
+    pub(crate) kept: Vec<Kept>,
+    pub(crate) dropped: BTreeMap<Dropped, usize>,
+}
+
+/// All samples of one workload; the first series is ours.
+#[derive(Clone, Debug)]
+pub(crate) struct Outcome {
+    pub(crate) work: Workload,
+    pub(crate) series: Vec<Series>,
+}
+
+/// How much to measure.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Effort {
+    pub(crate) times: Times,
+    /// Samples of each system that must count.
+    pub(crate) samples: usize,
+    pub(crate) cores: Cores,
+}
+
+/// Measures one workload on all systems that take it.
+pub(crate) fn measure(work: &Workload, systems: &[&System], effort: Effort) -> Result<Outcome> {
+    let mut series: Vec<Series> = systems
+        .iter()
+        .map(|system| Series {
+            system: system.name.clone(),
+            is_floor: system.is_floor(),
+            kept: Vec::new(),
+            dropped: BTreeMap::new(),
+        })
+        .collect();
+    let mut before = ping_pong(effort.cores)?;
+    for round in 0..effort.samples * ROUNDS_PER_SAMPLE {
+        // Each is first in turn, so that none profits from what the others leave in the caches.
+        for step in 0..systems.len() {
+            let index = (round + step) % systems.len();
+            let Sample { figures, passed } = systems[index].sample(work, effort.times)?;
+            let after = ping_pong(effort.cores)?;
+            match judge(before, after, &passed, effort.times.window) {
+                Ok(distance) => series[index].kept.push(Kept { distance, ping_ns: after, figures }),
+                Err(reason) => *series[index].dropped.entry(reason).or_insert(0) += 1,
+            }
+            before = after;
+        }
+        if is_enough(&series, effort.samples) {
+            break;
+        }
+    }
+    Ok(Outcome { work: *work, series })
+}
+
+/// Every system has as many samples as wanted, at a distance that all of them have seen.
+fn is_enough(series: &[Series], samples: usize) -> bool {
+    [Distance::Near, Distance::Far].into_iter().any(|distance| {
+        let count = |one: &Series| one.kept.iter().filter(|kept| kept.distance == distance).count();
+        series.iter().all(|one| count(one) >= samples)
+    })
+}
+
+fn judge(before: f64, after: f64, passed: &Passed, window: Duration) -> Result<Distance, Dropped> {
+    let share = |time: Duration| time.as_secs_f64() / window.as_secs_f64();
+    let distance = Distance::of(before);
+    if distance != Distance::of(after) || before.max(after) / before.min(after) > PING_RATIO_MAX {
+        return Err(Dropped::Moved);
+    }
+    if share(passed.own_waited) > LOST_SHARE_MAX {
+        return Err(Dropped::InitiatorLostCore);
+    }
+    if share(passed.target_waited) > LOST_SHARE_MAX {
+        return Err(Dropped::TargetLostCore);
+    }
+    if share(passed.stolen) > LOST_SHARE_MAX {
+        return Err(Dropped::TimeTaken);
+    }
+    Ok(distance)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Goal: a sample counts only if nothing moved and nobody took time, and the reason is told.
+    #[test]
+    fn disturbed_samples_are_dropped() {
+        let second = Duration::from_secs(1);
+        let lost = Duration::from_millis(11);
+        let calm = Passed::default();
+        assert_eq!(judge(55.0, 60.0, &calm, second), Ok(Distance::Near));
+        assert_eq!(judge(310.0, 320.0, &calm, second), Ok(Distance::Far));
+        assert_eq!(judge(60.0, 310.0, &calm, second), Err(Dropped::Moved));
+        assert_eq!(judge(200.0, 310.0, &calm, second), Err(Dropped::Moved));
+        let initiator = Passed { own_waited: lost, ..calm };
+        assert_eq!(judge(55.0, 55.0, &initiator, second), Err(Dropped::InitiatorLostCore));
+        let target = Passed { target_waited: lost, ..calm };
+        assert_eq!(judge(55.0, 55.0, &target, second), Err(Dropped::TargetLostCore));
+        let taken = Passed { stolen: lost, ..calm };
+        assert_eq!(judge(55.0, 55.0, &taken, second), Err(Dropped::TimeTaken));
+    }
+}

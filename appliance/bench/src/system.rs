@@ -1,0 +1,158 @@
+//! What is measured side by side: nodes of our own, foreign targets, the floor.
+
+use crate::floor;
+use crate::machine::{Cores, pin_process};
+use crate::sample::{self, Sample, Times};
+use crate::workload::{Medium, Workload};
+use anyhow::{Context, Result, ensure};
+use nix::sys::signal::{Signal, kill};
+use nix::unistd::Pid;
+use nvme_host::Target;
+use std::net::SocketAddr;
+use std::str::FromStr;
+
+/// A foreign target, as the command line names it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct Peer {
+    pub(crate) name: String,
+    pub(crate) portal: SocketAddr,
+    pub(crate) nqn: String,
+    pub(crate) pid: Option<i32>,
+    pub(crate) medium: Medium,
+}
+
+impl FromStr for Peer {
+    type Err = String;
+
+    /// `[NAME=]ADDR:PORT,NQN[,PID][,file]`
+    fn from_str(text: &str) -> Result<Self, String> {
+        let wrong = || format!("\"{text}\": write [NAME=]ADDR:PORT,NQN[,PID][,file]");
+        let (first, rest) = text.split_once(',').ok_or_else(wrong)?;
+        let (name, portal) = first.split_once('=').unwrap_or(("peer", first));
+        let mut words = rest.split(',');
+        let nqn = words.next().filter(|nqn| !nqn.is_empty()).ok_or_else(wrong)?;
+        let mut peer = Self {
+            name: name.to_owned(),
+            portal: portal.parse().map_err(|_| wrong())?,
+            nqn: nqn.to_owned(),
+            pid: None,
+            medium: Medium::Ram,
+        };
+        for word in words {
+            match word {
+                "file" => peer.medium = Medium::File,
+                pid => peer.pid = Some(pid.parse().map_err(|_| wrong())?),
+            }
+        }
+        Ok(peer)
+    }
+}
+
+/// Where the load goes.
+#[derive(Debug)]
+enum Kind {
+    Nvme(Target),
+    Floor(Cores),
+}
+
+/// One side of the comparison.
+#[derive(Debug)]
+pub(crate) struct System {
+    pub(crate) name: String,
+    pub(crate) medium: Medium,
+    kind: Kind,
+    /// Its process, if it is on this machine: stopped while another is measured.
+    pid: Option<i32>,
+}
+
+impl System {
+    pub(crate) fn node(target: Target, medium: Medium, pid: i32, cores: Cores) -> Result<Self> {
+        pin_process(pid, cores.target)?;
+        let this = Self { name: "ironbay".to_owned(), medium, kind: Kind::Nvme(target), pid: Some(pid) };
+        this.pause()?;
+        Ok(this)
+    }
+
+    /// A foreign target. Which cores it uses is the business of whoever started it.
+    pub(crate) fn peer(peer: Peer) -> Result<Self> {
+        let target = Target::new(peer.portal, &peer.nqn, 1);
+        let this = Self { name: peer.name, medium: peer.medium, kind: Kind::Nvme(target), pid: peer.pid };
+        this.pause()?;
+        Ok(this)
+    }
+
+    pub(crate) fn floor(cores: Cores) -> Self {
+        Self { name: "floor".to_owned(), medium: Medium::Ram, kind: Kind::Floor(cores), pid: None }
+    }
+
+    pub(crate) fn is_floor(&self) -> bool {
+        matches!(self.kind, Kind::Floor(_))
+    }
+
+    /// True if it can do this one; the floor knows neither digests nor R2T.
+    pub(crate) fn takes(&self, work: &Workload) -> bool {
+        self.medium == work.medium && !(self.is_floor() && (work.digests || !work.in_capsule))
+    }
+
+    /// Writes and verifies, and says how many bytes; the floor holds no data.
+    pub(crate) fn check(&self) -> Result<Option<u64>> {
+        let Kind::Nvme(target) = &self.kind else { return Ok(None) };
+        self.alone(|| crate::check::check(target).context("what was written is not what was read")).map(Some)
+    }
+
+    /// One sample, while the others stand still.
+    pub(crate) fn sample(&self, work: &Workload, times: Times) -> Result<Sample> {
+        self.alone(|| match &self.kind {
+            Kind::Nvme(target) => sample::take(target, work, times, self.pid),
+            Kind::Floor(cores) => floor::take(work, times, *cores),
+        })
+        .with_context(|| format!("{}: {}", self.name, work.name))
+    }
+
+    fn alone<T>(&self, job: impl FnOnce() -> Result<T>) -> Result<T> {
+        self.resume()?;
+        let result = job();
+        self.pause()?;
+        result
+    }
+
+    fn pause(&self) -> Result<()> {
+        self.signal(Signal::SIGSTOP)
+    }
+
+    fn resume(&self) -> Result<()> {
+        self.signal(Signal::SIGCONT)
+    }
+
+    fn signal(&self, signal: Signal) -> Result<()> {
+        let Some(pid) = self.pid else { return Ok(()) };
+        ensure!(pid > 0, "{pid} is no process");
+        kill(Pid::from_raw(pid), signal).with_context(|| format!("{}: process {pid}", self.name))
+    }
+}
+
+impl Drop for System {
+    fn drop(&mut self) {
+        // Nobody stays stopped; it may have ended meanwhile.
+        let _ = self.resume();
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Goal: every form of a peer is understood, and what is none is refused with the form.
+    #[test]
+    fn peers_are_named_on_the_command_line() {
+        let peer: Peer = "other=127.0.0.1:4430,nqn.2014-08.org.example:a,77,file".parse().expect("a peer");
+        assert_eq!((peer.name.as_str(), peer.pid, peer.medium), ("other", Some(77), Medium::File));
+        assert_eq!((peer.portal.port(), peer.nqn.as_str()), (4430, "nqn.2014-08.org.example:a"));
+        let short: Peer = "[::1]:4420,nqn.x".parse().expect("a peer");
+        assert_eq!((short.name.as_str(), short.pid, short.medium), ("peer", None, Medium::Ram));
+        for wrong in ["127.0.0.1:4420", "localhost,nqn.x", "127.0.0.1:4420,", "127.0.0.1:4420,nqn.x,pid"] {
+            let error = wrong.parse::<Peer>().expect_err("no peer");
+            assert!(error.contains("NAME="), "{error}");
+        }
+    }
+}

@@ -8,7 +8,7 @@
 //! ```
 //!
 //! A core that spins finds bytes by trying: one system call that takes them, and nothing that the sender has to wake.
-//! Trying is cheaper than being told (docs/performance.md) as long as few sockets are tried; so those that are silent, and
+//! Trying is cheaper than being told (docs/decisions/0006) as long as few sockets are tried; so those that are silent, and
 //! those that find no room among the hot ones, are left to the kernel, which reports them through the ring.
 //!
 //! Invariants

@@ -5,7 +5,7 @@
 //!  send(socket, outgoing) ─▶ ended at once, or later Sent{socket}         close(socket) ─▶ Closed
 //! ```
 //! Receiving and sending are plain system calls that never wait; io_uring accepts, watches the sockets that are silent,
-//! sends the rest of what a socket does not take at once, and is what the core sleeps in (docs/performance.md has the
+//! sends the rest of what a socket does not take at once, and is what the core sleeps in (docs/decisions/0006 has the
 //! figures behind that).
 //!
 //! UNSAFETY: the kernel reads and writes memory while an operation is in flight; safe Rust has no word for that. Here
@@ -14,7 +14,8 @@
 //! Invariants
 //! - Buffers given to [`Net::send`] are nobody's until the kernel is done with them; then they return to their arena.
 //! - A socket has at most one send in flight; so bytes keep their order without any care above.
-//! - [`Event::Closed`] is the last event of a socket, after the kernel has let go of its buffers.
+//! - [`Event::Closed`] is the last event of a socket. Buffers that the network still reads then (`zero_copy`) are kept until
+//!   it does not any more.
 //! - Dropping a [`Net`] waits for the kernel to let go of the buffers, and leaks those that it does not release in time:
 //!   memory that the kernel still writes is never given to anyone else.
 //!
@@ -32,6 +33,7 @@ mod sockets;
 #[cfg(test)]
 mod tests;
 mod wake;
+mod zero_copy;
 
 pub use input::Received;
 pub use listener::ListenerId;

@@ -31,6 +31,16 @@ pub const MISSES_MAX: u32 = 256;
 /// Sends that have memory from the start, 50 KiB each. More are in use only while more sockets take nothing.
 pub const SPARE_SENDS_MAX: usize = 16;
 
+/// Payload from this length on is sent without being copied, where the kernel can: below, the notice costs more.
+pub const ZERO_COPY_PAYLOAD_MIN: usize = 16 * 1024;
+
+/// Bytes that wait for hosts to confirm them. Several times what is on a fast wire, and a quarter of the smallest arena of a
+/// node; what is more is copied.
+pub const ZERO_COPY_BYTES_MAX: usize = 4 << 20;
+
+/// Sends of that kind: one for each 16 KiB.
+pub const ZERO_COPY_SENDS_MAX: usize = ZERO_COPY_BYTES_MAX / ZERO_COPY_PAYLOAD_MIN;
+
 /// Pieces of memory in one send. The kernel takes 1024 (`UIO_MAXIOV`); 256 is a full round of 4 KiB reads at depth 128.
 pub const PIECES_MAX: usize = 256;
 

@@ -111,6 +111,11 @@ impl Outgoing {
         self.len
     }
 
+    /// Bytes of payload in the mean of its pieces.
+    pub(crate) fn payload_mean(&self) -> usize {
+        (self.len - self.bytes.len()).checked_div(self.payloads.len()).unwrap_or(0)
+    }
+
     /// Nothing to send.
     #[must_use]
     pub fn is_empty(&self) -> bool {

@@ -4,6 +4,8 @@
 //!  send() ── the socket took all of it ──▶ ended, nothing is in flight
 //!     └───── it took a part ──▶ ring: the kernel sends the rest ──▶ Sent
 //! ```
+//! Long payload goes another way, if the socket takes it (`zero_copy`).
+//!
 //! Invariant: what the kernel still reads belongs to a boxed [`Send`] in [`Socket::send`], and comes out of it when the
 //! completion was seen.
 
@@ -49,6 +51,45 @@ impl Send {
         let message = unsafe { mem::zeroed() };
         Box::new(Self { outgoing: None, sent: 0, iovecs, message })
     }
+
+    /// All its bytes.
+    pub(crate) fn len(&self) -> usize {
+        self.outgoing.as_ref().map_or(0, |outgoing| outgoing.len())
+    }
+
+    /// Some of them are sent.
+    pub(crate) fn has_begun(&self) -> bool {
+        self.sent > 0
+    }
+
+    /// The kernel has sent some of it; says whether that was all.
+    pub(crate) fn advance(&mut self, finished: &Finished) -> io::Result<bool> {
+        match finished.count()? {
+            0 => Err(io::Error::from(io::ErrorKind::WriteZero)),
+            sent => {
+                self.sent += sent;
+                Ok(self.sent >= self.len())
+            }
+        }
+    }
+
+    /// The entry that sends all of it without copying.
+    pub(crate) fn zero_copy_entry(&mut self, fd: &OwnedFd, user_data: u64) -> squeue::Entry {
+        self.point_at_rest();
+        opcode::SendMsgZc::new(types::Fd(fd.as_raw_fd()), &raw const self.message)
+            .ioprio(REPORT_USAGE)
+            .flags(RING_FLAGS.cast_unsigned())
+            .build()
+            .user_data(user_data)
+    }
+
+    fn point_at_rest(&mut self) {
+        if let Some(outgoing) = &self.outgoing {
+            outgoing.fill_iovecs(self.sent, &mut self.iovecs);
+        }
+        self.message.msg_iov = self.iovecs.as_mut_ptr();
+        self.message.msg_iovlen = piece_count(self.iovecs.len());
+    }
 }
 
 impl Net {
@@ -76,7 +117,12 @@ impl Net {
             self.recycle(outgoing);
             return Some(Err(gone()));
         };
-        assert!(socket.send.is_none(), "one send at a time");
+        assert!(socket.send.is_none() && !socket.is_zero_copying, "one send at a time");
+        if socket.may_zero_copy && self.zero_copy.takes(&outgoing) {
+            let send = self.new_send(outgoing, 0);
+            self.send_zero_copy(id, send);
+            return None;
+        }
         outgoing.fill_iovecs(0, &mut self.iovecs);
         let sent = match send_now(&socket.fd, &mut self.iovecs) {
             Ok(sent) if sent == outgoing.len() => {
@@ -90,11 +136,10 @@ impl Net {
                 return Some(Err(error));
             }
         };
-        let mut send = self.spares.sends.pop().unwrap_or_else(Send::new);
-        send.outgoing = Some(outgoing);
-        send.sent = sent;
+        let send = self.new_send(outgoing, sent);
+        let socket = self.sockets.get_mut(id.key()).expect("it was there");
         let send = socket.send.insert(send);
-        let entry = send_rest(&socket.fd, send, id);
+        let entry = send_rest(&socket.fd, send, user_data(kind::SEND, id.key().to_bits()));
         // SAFETY: message, iovecs, header bytes and payloads belong to the boxed `socket.send`, which is not touched and
         // not moved out of its box before this entry's completion is seen.
         unsafe { self.ring.push(entry) };
@@ -105,31 +150,42 @@ impl Net {
     pub(crate) fn on_sent(&mut self, id: SocketId, finished: Finished) -> Option<Event> {
         let socket = self.sockets.get_mut(id.key()).expect("a socket outlives its operations");
         let mut send = socket.send.take().expect("a send was in flight");
-        let result = match finished.count() {
-            Ok(0) => Err(io::Error::from(io::ErrorKind::WriteZero)),
-            Ok(sent) => {
-                send.sent += sent;
-                Ok(())
-            }
-            Err(e) => Err(e),
-        };
-        let len = send.outgoing.as_ref().map_or(0, |outgoing| outgoing.len());
-        if result.is_ok() && send.sent < len {
+        let result = send.advance(&finished);
+        if matches!(result, Ok(false)) {
             let send = socket.send.insert(send);
-            let entry = send_rest(&socket.fd, send, id);
+            let entry = send_rest(&socket.fd, send, user_data(kind::SEND, id.key().to_bits()));
             // SAFETY: as in `send`: everything the entry names belongs to the boxed `socket.send`.
             unsafe { self.ring.push(entry) };
             return None;
         }
-        let outgoing = send.outgoing.take().expect("a send in flight carries something");
-        self.recycle(outgoing);
+        self.recycle_send(send);
+        self.finish_close(id);
+        Some(Event::Sent { socket: id, result: result.map(|_| ()) })
+    }
+
+    fn new_send(&mut self, outgoing: Box<Outgoing>, sent: usize) -> Box<Send> {
+        let mut send = self.spares.sends.pop().unwrap_or_else(Send::new);
+        send.outgoing = Some(outgoing);
+        send.sent = sent;
+        send
+    }
+
+    /// Takes a send back that the kernel has let go of.
+    pub(crate) fn recycle_send(&mut self, mut send: Box<Send>) {
+        if let Some(outgoing) = send.outgoing.take() {
+            self.recycle(outgoing);
+        }
         if self.spares.sends.len() < SPARE_SENDS_MAX {
             self.spares.sends.push(send);
         }
-        self.finish_close(id);
-        Some(Event::Sent { socket: id, result })
     }
 }
+
+/// `IORING_SEND_ZC_REPORT_USAGE` (Linux 6.2): the notice says whether the kernel copied.
+const REPORT_USAGE: u16 = 1 << 3;
+
+/// How the ring sends: all of it.
+const RING_FLAGS: i32 = libc::MSG_NOSIGNAL | libc::MSG_WAITALL;
 
 /// Sends what the socket takes now.
 fn send_now(fd: &OwnedFd, iovecs: &mut [libc::iovec]) -> io::Result<usize> {
@@ -155,17 +211,12 @@ fn piece_count<T: TryFrom<usize>>(pieces: usize) -> T {
 }
 
 /// Builds the entry that sends the rest of `send`.
-fn send_rest(fd: &OwnedFd, send: &mut Send, id: SocketId) -> squeue::Entry {
-    if let Some(outgoing) = &send.outgoing {
-        outgoing.fill_iovecs(send.sent, &mut send.iovecs);
-    }
-    send.message.msg_iov = send.iovecs.as_mut_ptr();
-    send.message.msg_iovlen = piece_count(send.iovecs.len());
-    let flags = (libc::MSG_NOSIGNAL | libc::MSG_WAITALL).cast_unsigned();
+pub(crate) fn send_rest(fd: &OwnedFd, send: &mut Send, user_data: u64) -> squeue::Entry {
+    send.point_at_rest();
     opcode::SendMsg::new(types::Fd(fd.as_raw_fd()), &raw const send.message)
-        .flags(flags)
+        .flags(RING_FLAGS.cast_unsigned())
         .build()
-        .user_data(user_data(kind::SEND, id.key().to_bits()))
+        .user_data(user_data)
 }
 
 fn gone() -> io::Error {

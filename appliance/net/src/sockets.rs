@@ -13,6 +13,7 @@ use crate::listener::{Listener, ListenerId, local_address, peer_address, set_no_
 use crate::output::{Send, Spares};
 use crate::ring::{Finished, Ring, RingKind};
 use crate::slab::{Key, Slab};
+use crate::zero_copy::ZeroCopy;
 use core::mem;
 use core::time::Duration;
 use io_uring::{cqueue, opcode, types};
@@ -78,6 +79,10 @@ pub(crate) struct Socket {
     pub(crate) input: Input,
     /// In the hands of the kernel.
     pub(crate) send: Option<Box<Send>>,
+    /// A send without copying is in its stream.
+    pub(crate) is_zero_copying: bool,
+    /// The kernel has not said yet that it copies all the same.
+    pub(crate) may_zero_copy: bool,
     pub(crate) is_closing: bool,
 }
 
@@ -89,6 +94,7 @@ pub struct Net {
     /// The pieces of the send that is being started.
     pub(crate) iovecs: Vec<libc::iovec>,
     pub(crate) spares: Spares,
+    pub(crate) zero_copy: ZeroCopy,
     listeners: Vec<Option<Listener>>,
     events: VecDeque<Event>,
     waker: Waker,
@@ -110,6 +116,7 @@ pub(crate) mod kind {
     pub(crate) const ACCEPT: u64 = 2;
     pub(crate) const POLL: u64 = 3;
     pub(crate) const SEND: u64 = 4;
+    pub(crate) const ZERO_COPY: u64 = 5;
     pub(crate) const SHIFT: u32 = 56;
     pub(crate) const VALUE: u64 = (1 << SHIFT) - 1;
 }
@@ -131,6 +138,7 @@ impl Net {
             hot: Hot::new(),
             iovecs: Vec::with_capacity(PIECES_MAX),
             spares: Spares::new(),
+            zero_copy: ZeroCopy::new(),
             listeners: Vec::new(),
             events: VecDeque::with_capacity(COMPLETIONS_MAX as usize),
             waker,
@@ -249,6 +257,7 @@ impl Net {
             }
             kind::POLL => self.on_polled(SocketId(Key::from_bits(value))),
             kind::SEND => self.on_sent(SocketId(Key::from_bits(value)), finished),
+            kind::ZERO_COPY => self.on_zero_copy(Key::from_bits(value), finished),
             other => unreachable!("completion of unknown kind {other}"),
         }
     }
@@ -277,13 +286,23 @@ impl Net {
         let addresses = (peer_address(fd.as_raw_fd()), local_address(fd.as_raw_fd()));
         // A connection that is gone again has no peer; one too many is closed.
         let (Ok(peer), Ok(local)) = addresses else { return None };
-        let socket = Socket { fd, input: Input::default(), send: None, is_closing: false };
+        let socket = Socket {
+            fd,
+            input: Input::default(),
+            send: None,
+            is_zero_copying: false,
+            may_zero_copy: true,
+            is_closing: false,
+        };
         let key = self.sockets.insert(socket).ok()?;
         Some(Event::Accepted { listener: id, socket: SocketId(key), peer, local })
     }
 
     pub(crate) fn finish_close(&mut self, id: SocketId) {
-        let is_over = self.sockets.get(id.0).is_some_and(|socket| socket.is_closing && socket.send.is_none());
+        let is_over = self
+            .sockets
+            .get(id.0)
+            .is_some_and(|socket| socket.is_closing && socket.send.is_none() && !socket.is_zero_copying);
         if is_over {
             self.sockets.remove(id.0);
             self.events.push_back(Event::Closed { socket: id });
@@ -310,6 +329,7 @@ impl Net {
     /// Operations whose memory the kernel may use.
     fn in_flight(&self) -> usize {
         self.sockets.iter().filter(|(_, socket)| socket.send.is_some()).count()
+            + self.zero_copy.len()
             + usize::from(self.is_wake_armed)
     }
 }
@@ -333,6 +353,7 @@ impl Drop for Net {
         }
         // The kernel did not let go in time: keep the memory for ever rather than let somebody else use it.
         mem::forget(mem::replace(&mut self.sockets, Slab::new(0)));
+        mem::forget(mem::replace(&mut self.zero_copy, ZeroCopy::new()));
         mem::forget(mem::replace(&mut self.wake_count, Box::new([0; 8])));
     }
 }

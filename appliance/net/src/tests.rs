@@ -240,6 +240,99 @@ fn large_send_arrives_in_order() {
     assert_eq!(arena.usage()[2].free, free_before + 40, "the buffers are back in the arena");
 }
 
+/// Goal: long payload is offered without copying; where the kernel copies all the same, as over loopback, the socket is not
+/// asked again. The bytes arrive in order, and the memory comes back when the other end has them.
+#[test]
+fn zero_copy_ends_where_the_kernel_copies() {
+    let mut bench = connected();
+    let arena = arena();
+    let before = arena.usage();
+    let mut expected = Vec::new();
+    for number in 0..3u8 {
+        let mut outgoing = bench.net.outgoing();
+        outgoing.push_bytes(&[number; 24]);
+        let mut buf = arena.alloc(64 << 10).expect("a slot");
+        buf.as_mut().fill(number + 10);
+        expected.extend_from_slice(&[number; 24]);
+        expected.extend_from_slice(buf.as_ref());
+        outgoing.push_payload(buf, 0..64 << 10);
+        if let Some(result) = bench.net.send(bench.socket, outgoing) {
+            assert!(number > 0, "the first is offered");
+            result.expect("sent");
+        } else {
+            wait_for(&mut bench.net, |event| match event {
+                Event::Sent { result, .. } => result.ok(),
+                _ => None,
+            });
+        }
+        let mut got = vec![0; (64 << 10) + 24];
+        bench.stream.read_exact(&mut got).expect("received");
+        assert!(got == expected, "in order");
+        expected.clear();
+        for _ in 0..ROUNDS_MAX {
+            if arena.usage() == before {
+                break;
+            }
+            bench.net.wait(Duration::from_millis(10));
+            while bench.net.poll().is_some() {}
+        }
+        assert_eq!((arena.usage(), bench.net.zero_copy.len()), (before, 0));
+        let socket = bench.net.sockets.get(bench.socket.key()).expect("an open socket");
+        assert!(!socket.may_zero_copy, "loopback copies");
+    }
+}
+
+/// Goal: a buffer that the network still reads is nobody's: not when the stream goes on behind it, not when the socket is closed
+/// and gone. It comes back when the other end has the bytes, or is gone, too.
+#[test]
+fn buffers_outlive_their_socket() {
+    let mut bench = connected();
+    let arena = arena();
+    let before = arena.usage();
+    let mut outgoing = bench.net.outgoing();
+    outgoing.push_payload(arena.alloc(128 << 10).expect("a slot"), 0..128 << 10);
+    // More than the other end takes while nobody reads there; less than our own end keeps.
+    (1..8).for_each(|_| outgoing.push_again(0..128 << 10));
+    assert!(bench.net.send(bench.socket, outgoing).is_none());
+    wait_for(&mut bench.net, |event| match event {
+        Event::Sent { result, .. } => result.ok(),
+        _ => None,
+    });
+    assert_ne!(arena.usage(), before, "it waits for being confirmed");
+    bench.net.close(bench.socket);
+    wait_for(&mut bench.net, |event| matches!(event, Event::Closed { .. }).then_some(()));
+    assert_eq!(bench.net.sockets(), 0);
+    assert_ne!(arena.usage(), before, "it still waits");
+    drop(bench.stream);
+    for _ in 0..ROUNDS_MAX {
+        if arena.usage() == before {
+            return;
+        }
+        bench.net.wait(Duration::from_millis(10));
+        assert!(bench.net.poll().is_none(), "nobody is told about a socket that is gone");
+    }
+    panic!("the buffer did not come back");
+}
+
+/// Goal: short payload is copied, and so is what goes beyond the bound.
+#[test]
+fn zero_copy_is_for_long_payload_and_bounded() {
+    let (arena, mut bench) = (arena(), connected());
+    let takes = |net: &Net, lens: &[usize]| {
+        let mut outgoing = crate::Outgoing::new();
+        lens.iter().for_each(|len| outgoing.push_payload(arena.alloc(*len).expect("a slot"), 0..*len));
+        net.zero_copy.takes(&outgoing)
+    };
+    assert!(takes(&bench.net, &[16 << 10]) && takes(&bench.net, &[128 << 10, 4096]));
+    assert!(!takes(&bench.net, &[4096]) && !takes(&bench.net, &[16 << 10, 8192]) && !takes(&bench.net, &[]));
+    // Nobody reads: what was offered stays on its way.
+    let mut outgoing = bench.net.outgoing();
+    outgoing.push_payload(arena.alloc(128 << 10).expect("a slot"), 0..128 << 10);
+    (1..31).for_each(|_| outgoing.push_again(0..128 << 10));
+    assert!(bench.net.send(bench.socket, outgoing).is_none());
+    assert!(takes(&bench.net, &[128 << 10]) && !takes(&bench.net, &[128 << 10, 64 << 10]));
+}
+
 /// Sends more than the socket takes, from one buffer.
 fn send_too_much(bench: &mut Bench, arena: &Arena) {
     let mut outgoing = bench.net.outgoing();

@@ -329,7 +329,14 @@ impl World {
 
 fn namespace(nsid: u32, blocks: u64, hosts: Hosts) -> NamespaceConfig {
     let uuid = Uuid::from_u128(0x9f2b_0000_0000_4000_8000_0000_0000_0000 + u128::from(nsid));
-    NamespaceConfig { nsid, uuid, blocks: Blocks(blocks), volume: u64::from(nsid) * 100, hosts }
+    NamespaceConfig {
+        nsid,
+        uuid,
+        blocks: Blocks(blocks),
+        lba_shift: 12,
+        volume: u64::from(nsid) * 100,
+        hosts,
+    }
 }
 
 fn subsystem(nqn: &str, is_open: bool) -> SubsystemConfig {

@@ -352,6 +352,11 @@ const _: () = assert!(offset_of!(IdentifyNamespace, nguid) == 104);
 const _: () = assert!(offset_of!(IdentifyNamespace, lbaf) == 128);
 
 impl IdentifyNamespace {
+    /// NSFEAT: the atomicity fields of this namespace count, not those of the controller.
+    pub const NSFEAT_ATOMICS: u8 = 1 << 1;
+    /// NSFEAT: the preferred granularities are given.
+    pub const NSFEAT_OPTIMAL: u8 = 1 << 4;
+
     /// The LBA format in use.
     #[must_use]
     pub fn format(&self) -> Option<LbaFormat> {

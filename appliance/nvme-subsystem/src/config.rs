@@ -60,8 +60,10 @@ pub struct NamespaceConfig {
     pub nsid: u32,
     /// Its UUID and NGUID, stable and unique.
     pub uuid: Uuid,
-    /// Its size.
+    /// Its size, in blocks of the drives.
     pub blocks: Blocks,
+    /// Bytes of a logical block as a power of two: 12, or 9 for hosts that know no other (ESXi).
+    pub lba_shift: u8,
     /// Handed back in every [`crate::Io`]: the owner's name for the volume.
     pub volume: u64,
     /// Who may use it; for others it does not exist.

@@ -19,9 +19,13 @@ use nvme_spec::{NSID_ALL, Sqe, Status, ascii_field, nqn_field};
 use zerocopy::little_endian::{U16, U32, U64};
 use zerocopy::{FromZeros, IntoBytes};
 
-/// Our blocks are 4 KiB.
-pub(crate) const LBADS: u8 = 12;
-const _: () = assert!(block::BLOCK_SIZE == 1 << LBADS);
+/// Logical blocks are those of the drives, 4 KiB (LBADS).
+pub(crate) const LBA_SHIFT: u8 = 12;
+const _: () = assert!(block::BLOCK_SIZE == 1 << LBA_SHIFT);
+/// Or an eighth of them.
+pub(crate) const LBA_SHIFT_SMALL: u8 = 9;
+/// Logical blocks in a block of the drives less one, for small ones.
+const BLOCK_Z: u16 = (1 << (LBA_SHIFT - LBA_SHIFT_SMALL)) - 1;
 
 pub(crate) fn page(context: &Context<'_>, sqe: &Sqe) -> Result<Vec<u8>, Status> {
     let [cns, ..] = sqe.cdw10.to_bytes();
@@ -189,17 +193,34 @@ fn discovery_controller(context: &Context<'_>) -> IdentifyController {
 }
 
 /// Of a namespace that this path does not serve the host learns no use of space (Base 2.1 §8.1.1.6).
+/// 512-byte blocks over drives that write 4 KiB: hosts should write whole blocks of the drives, which is how Linux finds its
+/// physical block size (the smaller of NPWG and NAWUPF). What lies within one of them is written at once, also when the power
+/// fails; what crosses into the next is not, which is what the boundaries say (NVM 1.1, atomic operations).
+fn emulate_small_blocks(id: &mut IdentifyNamespace) {
+    let block_z = U16::new(BLOCK_Z);
+    id.nsfeat |= IdentifyNamespace::NSFEAT_ATOMICS | IdentifyNamespace::NSFEAT_OPTIMAL;
+    (id.nawun_z, id.nawupf_z, id.nacwu_z) = (block_z, block_z, block_z);
+    (id.nabsn, id.nabspf) = (block_z, block_z);
+    (id.npwg_z, id.npwa_z, id.npdg_z, id.npda_z, id.nows_z) = (block_z, block_z, block_z, block_z, block_z);
+}
+
 fn namespace(config: &NamespaceConfig, is_served: bool) -> IdentifyNamespace {
     let mut id = IdentifyNamespace::new_zeroed();
-    let blocks = U64::new(config.blocks.0);
+    let is_small = config.lba_shift == LBA_SHIFT_SMALL;
+    let scale = if is_small { u64::from(BLOCK_Z).saturating_add(1) } else { 1 };
+    let blocks = U64::new(config.blocks.0.saturating_mul(scale));
     (id.nsze, id.ncap, id.nuse) = (blocks, blocks, blocks);
     id.nmic = 1;
     // Deallocated blocks read as zeroes, because deallocating means writing zeroes as long as a pool is thick; and Write
     // Zeroes may deallocate: Linux then uses it to discard.
     id.dlfeat = 0b1001;
-    id.mssrl = U16::new(COPY_RANGE_BLOCKS_MAX);
-    id.mcl = U32::new(COPY_BLOCKS_MAX);
-    id.msrc_z = u8::try_from(COPY_RANGES_MAX.saturating_sub(1)).unwrap_or(u8::MAX);
+    if is_small {
+        emulate_small_blocks(&mut id);
+    } else {
+        id.mssrl = U16::new(COPY_RANGE_BLOCKS_MAX);
+        id.mcl = U32::new(COPY_BLOCKS_MAX);
+        id.msrc_z = u8::try_from(COPY_RANGES_MAX.saturating_sub(1)).unwrap_or(u8::MAX);
+    }
     let bytes = config.blocks.bytes().map_or(u64::MAX, |bytes| bytes.0);
     id.nvmcap = u128::from(bytes).to_le_bytes();
     if !is_served {
@@ -208,7 +229,7 @@ fn namespace(config: &NamespaceConfig, is_served: bool) -> IdentifyNamespace {
     id.anagrpid = U32::new(ana::group_of(config.nsid));
     id.nguid = *config.uuid.as_bytes(); // ESXi ignores namespaces without
     if let Some(format) = id.lbaf.first_mut() {
-        format.lbads = LBADS;
+        format.lbads = config.lba_shift;
     }
     id
 }

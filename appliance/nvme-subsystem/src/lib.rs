@@ -50,7 +50,7 @@
 //! })?;
 //! let uuid = uuid::Uuid::from_u128(1);
 //! let hosts = Hosts::Any;
-//! target.add_namespace(nqn, NamespaceConfig { nsid: 1, uuid, blocks: Blocks(256), volume: 7, hosts })?;
+//! target.add_namespace(nqn, NamespaceConfig { nsid: 1, uuid, blocks: Blocks(256), lba_shift: 12, volume: 7, hosts })?;
 //!
 //! // Per accepted connection:
 //! let local = "10.0.0.5:4420".parse()?;

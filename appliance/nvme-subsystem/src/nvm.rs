@@ -2,7 +2,7 @@
 //! yet, the range lists of some commands, checks itself when it has arrived (`range_list`).
 
 use crate::config::NamespaceConfig;
-use crate::identify::LBADS;
+use crate::identify::LBA_SHIFT;
 use crate::limits::{COPY_RANGES_MAX, TRANSFER_MAX};
 use crate::outcome::{Answer, Command, Io, IoKind, Outcome};
 use crate::range_list::{self, Copying, Dataset};
@@ -79,7 +79,7 @@ fn transfer(namespace: &NamespaceConfig, command: &Command<'_>, opcode: NvmOpcod
 }
 
 fn range(namespace: &NamespaceConfig, sqe: &Sqe) -> Result<Span, Status> {
-    let span = range_list::span(sqe.slba(), u64::from(sqe.nlb()), LBADS);
+    let span = range_list::span(sqe.slba(), u64::from(sqe.nlb()), namespace.lba_shift);
     span.filter(|span| span.end() <= size(namespace)).ok_or(Status::LBA_OUT_OF_RANGE.dnr())
 }
 
@@ -96,7 +96,7 @@ fn dataset(namespace: &NamespaceConfig, command: &Command<'_>) -> Result<IoKind,
         count,
         data_len: command.data_len,
         is_deallocate: DatasetFlags::from_bits(command.sqe.cdw11.get()).deallocate(),
-        lba_shift: LBADS,
+        lba_shift: namespace.lba_shift,
         size: size(namespace),
     }))
 }
@@ -112,17 +112,18 @@ fn copy(namespace: &NamespaceConfig, command: &Command<'_>) -> Result<IoKind, St
         return Err(Status::INVALID_PROTECTION_INFORMATION.dnr());
     }
     let count = u16::from(flags.count_z()).saturating_add(1);
-    if count > COPY_RANGES_MAX {
+    // Identify says MCL 0 for small blocks: they would have to be read, merged and written one by one.
+    if count > COPY_RANGES_MAX || namespace.lba_shift != LBA_SHIFT {
         return Err(Status::SIZE_LIMIT_EXCEEDED.dnr());
     }
     check_list::<CopyRange>(command, u32::from(count), u32::from(COPY_RANGES_MAX))?;
-    let to = range_list::span(sqe.slba(), 1, LBADS).ok_or(Status::LBA_OUT_OF_RANGE.dnr())?;
+    let to = range_list::span(sqe.slba(), 1, namespace.lba_shift).ok_or(Status::LBA_OUT_OF_RANGE.dnr())?;
     Ok(IoKind::Copy(Copying {
         count,
         data_len: command.data_len,
         to: to.start(),
         fua: flags.fua(),
-        lba_shift: LBADS,
+        lba_shift: namespace.lba_shift,
         size: size(namespace),
     }))
 }

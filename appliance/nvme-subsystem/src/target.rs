@@ -8,6 +8,7 @@ use crate::config::{
 use crate::connect::HeldConnect;
 use crate::controller::{Controller, Kind, Notice};
 use crate::fused::{self, First};
+use crate::identify::{LBA_SHIFT, LBA_SHIFT_SMALL};
 use crate::limits::{
     ADMIN_DATA_MAX, CONNECTIONS_MAX, CONTROLLERS_MAX, NODES_MAX, NSID_MAX, REFERRALS_MAX, SUBSYSTEMS_MAX,
 };
@@ -161,7 +162,8 @@ impl Target {
     pub fn add_namespace(&mut self, nqn: &str, namespace: NamespaceConfig) -> Result<(), ConfigError> {
         let nsid = namespace.nsid;
         self.change_namespace(nqn, nsid, Change::Content, |namespaces| {
-            if !(1..=NSID_MAX).contains(&nsid) || namespaces.contains_key(&nsid) {
+            let has_format = namespace.lba_shift == LBA_SHIFT || namespace.lba_shift == LBA_SHIFT_SMALL;
+            if !(1..=NSID_MAX).contains(&nsid) || namespaces.contains_key(&nsid) || !has_format {
                 return Err(ConfigError::NamespaceRefused);
             }
             namespaces.insert(nsid, namespace);

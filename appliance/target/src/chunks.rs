@@ -10,14 +10,19 @@
 //! hold none, and the one that waits longest always gets on.
 
 use crate::limits::{CHUNK_BYTES, CHUNKS_COMMON, CHUNKS_MAX, TRANSFER_BYTES_MAX};
+use block::BLOCK_SIZE;
 use core::ops::Range;
 use dma::{Arena, DmaBuf};
+use nvme_subsystem::Span;
 
 /// The data of a command, in pieces. Reused from command to command: [`Chunks::clear`] keeps the table.
 #[derive(Debug, Default)]
 pub(crate) struct Chunks {
     buffers: Vec<Option<DmaBuf>>,
+    /// Bytes before the data, of the data, and with what is behind it.
+    lead: usize,
     len: usize,
+    total: usize,
     first_len: usize,
 }
 
@@ -28,22 +33,55 @@ pub(crate) struct Part {
     pub(crate) range: Range<usize>,
 }
 
-/// How many chunks `len` bytes take that start `skew` bytes behind a boundary.
-pub(crate) fn count(len: usize, skew: usize) -> usize {
-    (skew % CHUNK_BYTES + len).div_ceil(CHUNK_BYTES)
+/// Which bytes the buffers of a command hold.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(crate) struct Shape {
+    /// Bytes between the last boundary of the volume and the first buffer.
+    pub(crate) skew: usize,
+    /// Bytes of the first block before the data.
+    pub(crate) lead: usize,
+    /// Bytes of data.
+    pub(crate) len: usize,
+    /// Bytes of the last block behind the data.
+    pub(crate) tail: usize,
+}
+
+impl Shape {
+    /// Data that has no place in a volume.
+    pub(crate) fn plain(len: usize) -> Self {
+        Self { len, ..Self::default() }
+    }
+
+    /// The blocks that cover a span.
+    pub(crate) fn of(span: Span) -> Self {
+        let behind = usize::try_from(span.start().0 % CHUNK_BYTES as u64).expect("less than a chunk");
+        let len = usize::try_from(span.len().0).expect("at most a transfer");
+        Self { skew: behind - span.lead(), lead: span.lead(), len, tail: span.tail() }
+    }
+
+    /// Bytes of all buffers.
+    fn total(self) -> usize {
+        self.lead + self.len + self.tail
+    }
+
+    /// How many chunks it takes.
+    pub(crate) fn count(self) -> usize {
+        (self.skew % CHUNK_BYTES + self.total()).div_ceil(CHUNK_BYTES)
+    }
 }
 
 impl Chunks {
-    /// Takes buffers for `len` bytes that start `skew` bytes behind a boundary; false if the arena has not enough now.
+    /// Takes buffers for data of this shape; false if the arena has not enough now.
     ///
     /// # Panics
-    /// If there are buffers already, or `len` is zero or longer than a transfer may be.
-    pub(crate) fn alloc(&mut self, arena: &Arena, len: usize, skew: usize) -> bool {
+    /// If there are buffers already, or there is no data, or more than a transfer may have.
+    pub(crate) fn alloc(&mut self, arena: &Arena, shape: Shape) -> bool {
         assert!(self.buffers.is_empty(), "a command gets its buffers once");
+        let Shape { skew, lead, len, .. } = shape;
         assert!(len > 0 && len <= TRANSFER_BYTES_MAX, "a transfer of {len} bytes was checked before");
-        self.len = len;
-        self.first_len = (CHUNK_BYTES - skew % CHUNK_BYTES).min(len);
-        let count = count(len, skew);
+        (self.lead, self.len, self.total) = (lead, len, shape.total());
+        self.first_len = (CHUNK_BYTES - skew % CHUNK_BYTES).min(self.total);
+        let count = shape.count();
         assert!(count <= CHUNKS_MAX, "a transfer has at most {CHUNKS_MAX} chunks");
         for index in 0..count {
             let Some(buffer) = arena.alloc(self.range(index).len()) else {
@@ -65,16 +103,17 @@ impl Chunks {
         self.buffers.len()
     }
 
-    /// Which bytes of the data chunk `index` holds.
+    /// Which bytes of all that the buffers hold chunk `index` holds.
     pub(crate) fn range(&self, index: usize) -> Range<usize> {
         let start = if index == 0 { 0 } else { self.first_len + (index - 1) * CHUNK_BYTES };
-        let end = (self.first_len + index * CHUNK_BYTES).min(self.len);
+        let end = (self.first_len + index * CHUNK_BYTES).min(self.total);
         start..end
     }
 
     /// The part of a chunk that holds the bytes from `offset` on, at most `len` of them.
     pub(crate) fn part(&self, offset: usize, len: usize) -> Part {
         assert!(offset < self.len, "an offset inside the data");
+        let offset = self.lead + offset;
         let index = if offset < self.first_len { 0 } else { 1 + (offset - self.first_len) / CHUNK_BYTES };
         let chunk = self.range(index);
         let start = offset - chunk.start;
@@ -115,8 +154,7 @@ impl Chunks {
     /// Gives the buffers back to the arena.
     pub(crate) fn clear(&mut self) {
         self.buffers.clear();
-        self.len = 0;
-        self.first_len = 0;
+        (self.lead, self.len, self.total, self.first_len) = (0, 0, 0, 0);
     }
 
     /// Copies `bytes` to the start, and zeroes what is behind them: it held data of others.
@@ -138,10 +176,46 @@ impl Chunks {
     /// If the two were not made alike.
     pub(crate) fn equals(&self, other: &Self) -> bool {
         assert!(self.count() == other.count() && self.len == other.len, "for the same part of a volume");
-        self.buffers.iter().zip(&other.buffers).all(|(one, other)| match (one, other) {
-            (Some(one), Some(other)) => one.as_ref() == other.as_ref(),
-            (None, _) | (_, None) => unreachable!("drives have given the buffers back"),
+        self.parts(0, self.len).all(|part| {
+            self.bytes(&part).expect("it is here") == other.bytes(&part).expect("drives have given it back")
         })
+    }
+
+    /// Copies the data to its place.
+    pub(crate) fn put_data(&mut self, data: &[u8]) {
+        assert_eq!(data.len(), self.len, "all of it");
+        let mut done = 0;
+        while done < data.len() {
+            let part = self.part(done, data.len() - done);
+            let len = part.range.len();
+            self.bytes_mut(&part).expect("all buffers are here").copy_from_slice(&data[done..done + len]);
+            done += len;
+        }
+    }
+
+    /// Copies what surrounds the data from blocks as they are stored: the first one, and the last one.
+    pub(crate) fn put_edges(&mut self, first: &[u8], last: &[u8]) {
+        let (lead, tail) = (self.lead, self.total - self.lead - self.len);
+        if lead > 0 {
+            let buffer = self.buffers.first_mut().and_then(Option::as_mut).expect("all buffers are here");
+            buffer.as_mut()[..lead].copy_from_slice(&first[..lead]);
+        }
+        if tail > 0 {
+            let buffer = self.buffers.last_mut().and_then(Option::as_mut).expect("all buffers are here");
+            let start = buffer.len() - tail;
+            buffer.as_mut()[start..].copy_from_slice(&last[last.len() - tail..]);
+        }
+    }
+
+    /// A buffer that is here.
+    pub(crate) fn buffer(&self, index: usize) -> &[u8] {
+        self.buffers[index].as_ref().expect("it is here").as_ref()
+    }
+
+    /// The first and the last block that it holds.
+    pub(crate) fn edges(&self) -> (&[u8], &[u8]) {
+        let (first, last) = (self.buffer(0), self.buffer(self.count() - 1));
+        (&first[..BLOCK_SIZE], &last[last.len() - BLOCK_SIZE..])
     }
 
     /// Exactly these bytes are in it. All buffers are here.
@@ -172,14 +246,34 @@ mod tests {
         Arena::new(ArenaConfig { bytes, hugepages: false }).expect("memory")
     }
 
+    fn shape(len: usize, skew: usize) -> Shape {
+        Shape { skew, ..Shape::plain(len) }
+    }
+
+    /// Goal: data that starts and ends within blocks lies where the drives have it, with room around it for the rest of these
+    /// blocks.
+    #[test]
+    fn data_within_blocks() {
+        let span = Span::new(block::Bytes(CHUNK_BYTES as u64 - 512), block::Bytes(1024)).expect("small");
+        let mut chunks = Chunks::default();
+        assert!(chunks.alloc(&arena(8 << 20), Shape::of(span)));
+        assert_eq!((chunks.range(0), chunks.range(1), chunks.count()), (0..4096, 4096..8192, 2));
+        chunks.put_data(&[7; 1024]);
+        chunks.put_edges(&[1; 4096], &[2; 4096]);
+        let bytes = chunks.to_vec();
+        let expected = [vec![1; 3584], vec![7; 1024], vec![2; 3584]].concat();
+        assert!(bytes == expected);
+        assert!(chunks.holds(&[7; 1024]) && !chunks.holds(&[1; 1024]));
+    }
+
     /// Goal: chunks cover the data exactly and never cross a boundary of the volume.
     #[test]
     fn chunks_keep_to_boundaries() {
         let arena = arena(8 << 20);
         for (len, skew) in [(4096, 0), (1 << 20, 0), (1 << 20, 4096), (131_072, 126_976), (8192, 126_976)] {
             let mut chunks = Chunks::default();
-            assert!(chunks.alloc(&arena, len, skew));
-            assert_eq!(chunks.count(), count(len, skew));
+            assert!(chunks.alloc(&arena, shape(len, skew)));
+            assert_eq!(chunks.count(), shape(len, skew).count());
             let mut next = 0;
             for index in 0..chunks.count() {
                 let range = chunks.range(index);
@@ -196,7 +290,7 @@ mod tests {
     #[test]
     fn bytes_cross_the_seam() {
         let mut chunks = Chunks::default();
-        assert!(chunks.alloc(&arena(8 << 20), 12_288, CHUNK_BYTES - 4096));
+        assert!(chunks.alloc(&arena(8 << 20), shape(12_288, CHUNK_BYTES - 4096)));
         let data: Vec<u8> = (0..12_288u32).map(|n| n.to_le_bytes()[0] ^ n.to_le_bytes()[1]).collect();
         chunks.fill(&data);
         assert_eq!(chunks.to_vec(), data);
@@ -210,11 +304,11 @@ mod tests {
     fn all_or_nothing() {
         let arena = arena(2 << 20);
         let (mut first, mut second) = (Chunks::default(), Chunks::default());
-        assert!(first.alloc(&arena, 1 << 20, 0));
+        assert!(first.alloc(&arena, shape(1 << 20, 0)));
         let before = arena.usage();
-        assert!(!second.alloc(&arena, 1 << 20, 0));
+        assert!(!second.alloc(&arena, shape(1 << 20, 0)));
         assert_eq!(arena.usage(), before);
         first.clear();
-        assert!(second.alloc(&arena, 1 << 20, 0));
+        assert!(second.alloc(&arena, shape(1 << 20, 0)));
     }
 }

@@ -8,7 +8,7 @@
 //! ```
 //! Invariant: buffers are here, with the drives, or with the network, and the state says which.
 
-use crate::chunks::Chunks;
+use crate::chunks::{Chunks, Shape};
 use crate::lists::Position;
 use crate::ranges::Area;
 use crate::steps;
@@ -31,16 +31,16 @@ pub(crate) enum Purpose {
 }
 
 impl Purpose {
-    /// Bytes between the last boundary of the volume and the start of the data.
-    pub(crate) fn skew(&self) -> usize {
+    /// How the `len` bytes of its data lie.
+    pub(crate) fn shape(&self, len: usize) -> Shape {
         match self {
-            Self::Io(io) | Self::Half(io) => io.kind.span().map_or(0, steps::skew),
-            Self::Data | Self::Page(_) => 0,
+            Self::Io(io) => io.kind.span().map_or_else(|| Shape::plain(len), Shape::of),
+            Self::Half(_) | Self::Data | Self::Page(_) => Shape::plain(len),
         }
     }
 
-    /// Buffers that it needs beside those for the data: bytes, and skew.
-    pub(crate) fn aside(&self) -> Option<(usize, usize)> {
+    /// Buffers that it needs beside those for the data.
+    pub(crate) fn aside(&self) -> Option<Shape> {
         let Self::Io(io) = self else { return None };
         steps::aside(io)
     }

@@ -101,6 +101,7 @@ impl Target {
             nsid,
             uuid,
             blocks,
+            lba_shift: record.settings.lba_size.shift(),
             volume: volume_name(index, nsid),
             hosts: self.hosts_for(&record.settings.access),
         };

@@ -19,6 +19,7 @@ mod chunks;
 mod command;
 mod connection;
 mod devices;
+mod edges;
 mod exports;
 mod io;
 pub mod limits;

@@ -14,7 +14,7 @@
 //! - Whoever waits longest is served first; nobody overtakes, so large commands are not starved by small ones.
 
 use crate::Target;
-use crate::chunks;
+use crate::chunks::Shape;
 use crate::command::{Failure, Purpose, State, Transfer};
 use crate::connection::{Connection, Life};
 use crate::limits::{RESERVE_BUFFERS, STARTS_PER_ROUND_MAX};
@@ -60,19 +60,21 @@ impl Target {
             unreachable!("only commands that wait get memory")
         };
         if command.failure.is_none() {
-            let (len, skew, aside) = (command.len, purpose.skew(), purpose.aside());
+            let (shape, aside) = (purpose.shape(command.len), purpose.aside());
+            // Zeroes for parts of blocks have no data, but need memory for the rest of these blocks.
+            let has_data = command.len > 0;
             let is_paced = transfer != Transfer::InCapsule;
             let large = self.arena.usage().last().map_or(0, |class| class.free as usize);
-            let count = chunks::count(len, skew) + aside.map_or(0, |(len, skew)| chunks::count(len, skew));
+            let count = if has_data { shape.count() } else { 0 } + aside.map_or(0, Shape::count);
             if is_paced && large < count + RESERVE_BUFFERS {
                 return false;
             }
             // All or nothing: a command that waits for memory holds none.
-            if !command.chunks.alloc(&self.arena, len, skew) {
+            if has_data && !command.chunks.alloc(&self.arena, shape) {
                 return false;
             }
-            if let Some((len, skew)) = aside
-                && !command.aside.alloc(&self.arena, len, skew)
+            if let Some(shape) = aside
+                && !command.aside.alloc(&self.arena, shape)
             {
                 command.chunks.clear();
                 return false;

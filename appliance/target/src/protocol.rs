@@ -121,6 +121,9 @@ impl Target {
             IoKind::Write { .. } | IoKind::Compare { .. } | IoKind::Dataset(_) | IoKind::Copy(_) => {
                 self.need_data(place, connection, slot, (len, data), Purpose::Io(io));
             }
+            IoKind::WriteZeroes { span, .. } if !span.is_whole() => {
+                self.need_memory(place, connection, slot, 0, Purpose::Io(io), Transfer::ToHost);
+            }
             IoKind::WriteZeroes { .. } | IoKind::Flush => self.start_io(place, connection, slot, io),
             IoKind::CompareAndWrite { .. } => unreachable!("it is half of something"),
         }

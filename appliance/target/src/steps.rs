@@ -3,6 +3,7 @@
 //! | command | steps |
 //! |---|---|
 //! | Read, Write, Verify, Write Zeroes, Flush | one |
+//! | Write, Write Zeroes that start or end within a block | read these blocks (`edges`); write |
 //! | Compare | read into buffers aside; compare |
 //! | Compare and Write | read into buffers aside; compare, write |
 //! | Copy | read a piece into a buffer aside; write it; the next piece |
@@ -14,8 +15,9 @@
 //! Invariant: after a failure no step follows; operations of the step that failed still come back.
 
 use crate::Target;
-use crate::chunks::Chunks;
+use crate::chunks::{Chunks, Shape};
 use crate::command::Command;
+use crate::edges;
 use crate::io::{Batch, tag};
 use crate::limits::{CHUNK_BYTES, CHUNKS_MAX, ZERO_BLOCKS_MAX};
 use crate::lists::list;
@@ -30,25 +32,32 @@ use pool::{DriveId, MapError};
 /// A command of which a step has come back may have another one.
 pub(crate) fn has_more(io: &Io) -> bool {
     match io.kind {
-        IoKind::Read { .. }
-        | IoKind::Write { .. }
-        | IoKind::Verify { .. }
-        | IoKind::WriteZeroes { .. }
-        | IoKind::Flush => false,
+        IoKind::Write { span, .. } | IoKind::WriteZeroes { span, .. } => !span.is_whole(),
+        IoKind::Read { .. } | IoKind::Verify { .. } | IoKind::Flush => false,
         IoKind::Compare { .. } | IoKind::CompareAndWrite { .. } | IoKind::Dataset(_) | IoKind::Copy(_) => {
             true
         }
     }
 }
 
-/// Nobody else may be at the blocks while the command is.
+/// Nobody else may be at the blocks while the command is: it writes what it makes of what it has read.
 pub(crate) fn is_exclusive(io: &Io) -> bool {
-    matches!(io.kind, IoKind::CompareAndWrite { .. })
+    match io.kind {
+        IoKind::CompareAndWrite { .. } => true,
+        IoKind::Write { span, .. } | IoKind::WriteZeroes { span, .. } => !span.is_whole(),
+        IoKind::Read { .. }
+        | IoKind::Verify { .. }
+        | IoKind::Compare { .. }
+        | IoKind::Dataset(_)
+        | IoKind::Copy(_)
+        | IoKind::Flush => false,
+    }
 }
 
-/// A command that asks for its turn although nobody has a claim: others must see which blocks it reaches.
+/// A command that asks for its turn although nobody has a claim: it wants to be alone, or others must see which blocks it
+/// reaches.
 pub(crate) fn must_ask(io: &Io) -> bool {
-    matches!(io.kind, IoKind::CompareAndWrite { .. } | IoKind::Dataset(_) | IoKind::Copy(_))
+    is_exclusive(io) || matches!(io.kind, IoKind::Dataset(_) | IoKind::Copy(_))
 }
 
 /// The blocks that a command reaches; for a list of ranges what is between them, too. `None` if there are none, or if the
@@ -76,25 +85,16 @@ pub(crate) fn area(io: &Io, command: &Command) -> Option<Area> {
     }
 }
 
-/// Buffers that a command needs beside those for its data: how many bytes, and how far behind a boundary of the volume.
-pub(crate) fn aside(io: &Io) -> Option<(usize, usize)> {
+/// Buffers that a command needs beside those for its data.
+pub(crate) fn aside(io: &Io) -> Option<Shape> {
     match io.kind {
-        IoKind::Compare { span } | IoKind::CompareAndWrite { span, .. } => {
-            Some((usize::try_from(span.len().0).expect("at most a transfer"), skew(span)))
+        IoKind::Compare { span } | IoKind::CompareAndWrite { span, .. } => Some(Shape::of(span)),
+        IoKind::Write { span, .. } | IoKind::WriteZeroes { span, .. } => {
+            (!span.is_whole()).then_some(edges::SHAPE)
         }
-        IoKind::Copy(_) => Some((CHUNK_BYTES, 0)),
-        IoKind::Read { .. }
-        | IoKind::Write { .. }
-        | IoKind::Verify { .. }
-        | IoKind::WriteZeroes { .. }
-        | IoKind::Dataset(_)
-        | IoKind::Flush => None,
+        IoKind::Copy(_) => Some(Shape::plain(CHUNK_BYTES)),
+        IoKind::Read { .. } | IoKind::Verify { .. } | IoKind::Dataset(_) | IoKind::Flush => None,
     }
-}
-
-/// Bytes between the last boundary of the volume and the start of a span.
-pub(crate) fn skew(span: Span) -> usize {
-    usize::try_from(span.start().0 % CHUNK_BYTES as u64).expect("less than a chunk")
 }
 
 impl Target {
@@ -112,7 +112,14 @@ impl Target {
             IoKind::Read { span } | IoKind::Verify { span } => {
                 self.plan_reads(batch, tag, &mut command.chunks, io.volume, span)
             }
+            IoKind::Write { span, .. } if !span.is_whole() && command.step == 0 => {
+                self.plan_edge_reads(batch, tag, command, io.volume, span)
+            }
+            IoKind::Write { .. } if command.step > 1 => Ok(()),
             IoKind::Write { span, fua } => {
+                if !span.is_whole() {
+                    edges::merge(command, span);
+                }
                 self.plan_writes(batch, tag, &mut command.chunks, io.volume, (span, fua))
             }
             IoKind::Compare { span } if command.step == 0 => {
@@ -121,7 +128,7 @@ impl Target {
             }
             IoKind::Compare { .. } => compare(&command.chunks, &command.aside),
             IoKind::CompareAndWrite { span, .. } if command.step == 0 => {
-                command.chunks.fill(&core::mem::take(&mut command.page));
+                command.chunks.put_data(&core::mem::take(&mut command.page));
                 let tag = |index| tag(CHUNKS_MAX + index);
                 self.plan_reads(batch, tag, &mut command.aside, io.volume, span)
             }
@@ -130,9 +137,18 @@ impl Target {
                     return Err(Status::COMPARE_FAILURE.dnr());
                 }
                 command.is_equal = true;
+                let (first, last) = command.aside.edges();
+                command.chunks.put_edges(first, last);
                 self.plan_writes(batch, tag, &mut command.chunks, io.volume, (span, fua))
             }
             IoKind::CompareAndWrite { .. } => Ok(()),
+            IoKind::WriteZeroes { span, .. } if !span.is_whole() && command.step == 0 => {
+                self.plan_edge_reads(batch, tag, command, io.volume, span)
+            }
+            IoKind::WriteZeroes { span, fua, .. } if command.step == 1 => {
+                self.plan_edge_zeroes(batch, tag, command, io.volume, (span, fua))
+            }
+            IoKind::WriteZeroes { .. } if command.step > 1 => Ok(()),
             IoKind::WriteZeroes { span, fua, deallocate: _ } => {
                 let (lba, blocks) = span.blocks();
                 self.plan_zeroes(batch, tag(0), io.volume, (lba, blocks), fua).map_err(status_of)

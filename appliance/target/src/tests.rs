@@ -7,6 +7,7 @@ mod commands;
 mod fused;
 pub(crate) mod host;
 mod known_bugs;
+mod small_blocks;
 mod strangers;
 
 use crate::{Devices, JOB_TAG, Target, limits};
@@ -18,7 +19,7 @@ use dma::{Arena, ArenaConfig, DmaBuf};
 use host::{Host, pattern, transfer};
 use net::{Net, Waker};
 use nvme_spec::{AdminOpcode, FabricsType, NvmOpcode, Sqe, Status};
-use nvme_subsystem::TargetConfig;
+use nvme_subsystem::{Hosts, NamespaceConfig, TargetConfig};
 use nvme_tcp::Digests;
 use nvme_tcp::host::Data;
 use pool::{Begun, Drive, DriveId, Job, KnownDrive, Pool, Role};
@@ -228,6 +229,23 @@ impl Bench {
         let mut connection = self.target.take(place).expect("it has a claim");
         self.target.close(&mut connection, &mut self.net);
         self.target.put(place, connection);
+    }
+
+    /// The volume gets logical blocks of 512 bytes.
+    fn with_small_blocks(mut self) -> Self {
+        let nqn = self.nqn.clone();
+        let subsystems = &mut self.target.subsystems;
+        subsystems.remove_namespace(&nqn, 1).expect("the volume");
+        let namespace = NamespaceConfig {
+            nsid: 1,
+            uuid: VOLUME,
+            blocks: Blocks(8192),
+            lba_shift: 9,
+            volume: 1,
+            hosts: Hosts::Any,
+        };
+        subsystems.add_namespace(&nqn, namespace).expect("there is room");
+        self
     }
 
     /// Operations since the last order.

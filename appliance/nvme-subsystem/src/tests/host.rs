@@ -57,7 +57,14 @@ pub(super) fn for_hosts(mut namespace: NamespaceConfig, hosts: &[&str]) -> Names
 
 pub(super) fn namespace(nsid: u32, blocks: u64) -> NamespaceConfig {
     let uuid = Uuid::from_u128(0x9f2b_0000_0000_4000_8000_0000_0000_0000 + u128::from(nsid));
-    NamespaceConfig { nsid, uuid, blocks: Blocks(blocks), volume: u64::from(nsid) * 100, hosts: Hosts::Any }
+    NamespaceConfig {
+        nsid,
+        uuid,
+        blocks: Blocks(blocks),
+        lba_shift: 12,
+        volume: u64::from(nsid) * 100,
+        hosts: Hosts::Any,
+    }
 }
 
 /// A connect that differs from the good one in some point.

@@ -2,10 +2,10 @@
 
 use super::host::{Host, NQN, accept, namespace, subsystem, target};
 use crate::{Io, IoKind, Outcome, Span};
-use block::{Blocks, Lba, MediaError};
+use block::{Blocks, Bytes, Lba, MediaError};
 use nvme_spec::entry::{CopyFlags, DatasetFlags, RwFlags};
 use nvme_spec::{CopyRange, DatasetRange, NSID_ALL, NvmOpcode, Sqe, Status};
-use zerocopy::{FromZeros, IntoBytes};
+use zerocopy::{FromBytes, FromZeros, IntoBytes};
 
 fn command(opcode: NvmOpcode, slba: u64, blocks: u16) -> Sqe {
     let mut sqe = Sqe::new(opcode.0, 1);
@@ -243,4 +243,38 @@ fn namespaces_change_under_a_host() {
         panic!("it is gone");
     };
     assert_eq!(answer.cqe.status(), Status::INVALID_NAMESPACE.dnr());
+}
+
+/// Goal: a namespace with 512-byte blocks tells its size and its atomic units in them, and its commands are counted in them;
+/// Copy is refused as Identify says.
+#[test]
+fn small_blocks() {
+    let mut target = target();
+    target.remove_namespace(NQN, 1).expect("there");
+    let small = crate::NamespaceConfig { lba_shift: 9, ..namespace(1, 256) };
+    target.add_namespace(NQN, small).expect("new");
+    let odd = crate::NamespaceConfig { lba_shift: 10, ..namespace(2, 256) };
+    assert_eq!(target.add_namespace(NQN, odd), Err(crate::ConfigError::NamespaceRefused));
+    let mut host = Host::enabled(target, NQN);
+    let queue = host.io_queue(1);
+    let page = host.identify(nvme_spec::identify::Cns::NAMESPACE, 1).expect("it exists");
+    let id = nvme_spec::identify::IdentifyNamespace::read_from_bytes(&page).expect("a page");
+    assert_eq!((id.nsze.get(), id.lbaf[0].lbads, id.nsfeat), (2048, 9, 0x12));
+    let atomic = [id.nawun_z, id.nawupf_z, id.nacwu_z, id.nabsn, id.nabspf, id.npwg_z, id.npwa_z];
+    assert!(atomic.iter().all(|field| field.get() == 7) && id.nabo.get() == 0);
+    assert_eq!((id.mssrl.get(), id.mcl.get()), (0, 0));
+    let Outcome::Io(io) = host.outcome(queue, command(NvmOpcode::WRITE, 2045, 3), 1536) else {
+        panic!("inside")
+    };
+    let span = Span::new(Bytes(2045 * 512), Bytes(1536)).expect("small numbers");
+    assert_eq!(io.kind, IoKind::Write { span, fua: false });
+    let mut refused = |sqe, len| match host.outcome(queue, sqe, len) {
+        Outcome::Done(answer) => answer.cqe.status(),
+        other => panic!("{other:?}"),
+    };
+    assert_eq!(refused(command(NvmOpcode::WRITE, 2046, 3), 1536), Status::LBA_OUT_OF_RANGE.dnr());
+    assert_eq!(refused(command(NvmOpcode::READ, 0, 1), 4096), Status::INVALID_SGL_LENGTH.dnr());
+    let (mut copy, _) = copy(8, &[(0, 1)]);
+    copy.nsid = 1.into();
+    assert_eq!(refused(copy, 32), Status::SIZE_LIMIT_EXCEEDED.dnr());
 }

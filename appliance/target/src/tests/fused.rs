@@ -4,7 +4,7 @@ use super::host::{Host, Queue, pattern, transfer};
 use super::{Bench, each_operation_fails};
 use block::MediaError;
 use nvme_spec::entry::DatasetFlags;
-use nvme_spec::{DatasetRange, NvmOpcode, Sqe, Status};
+use nvme_spec::{AdminOpcode, DatasetRange, NvmOpcode, Sqe, Status};
 use nvme_tcp::Slot;
 use nvme_tcp::host::Data;
 use std::sync::mpsc::{Receiver, Sender, channel};
@@ -331,5 +331,64 @@ fn locks_of_lost_hosts() {
         bench.join(thread);
     }
     bench.until(|bench| bench.target.is_idle());
+    assert!(bench.target.ranges.is_empty());
+}
+
+/// Aborts the last command of the I/O queue; says whether it was aborted.
+fn abort_last(host: &mut Host) -> bool {
+    let mut sqe = Sqe::new(AdminOpcode::ABORT.0, 0);
+    sqe.cdw10 = (u32::from(host.io.last_cid) << 16 | 1).into();
+    let cqe = host.admin.command(sqe).expect("answered");
+    cqe.dw0.get() & 1 == 0
+}
+
+/// Goal: a half without partner, and a pair that waits for its turn, are aborted at once: nothing of them reaches a drive, and
+/// whoever comes behind them goes on.
+#[test]
+fn what_waits_is_aborted() {
+    let mut bench = Bench::new();
+    let holder = Guided::new(&mut bench);
+    bench.orders(true, None);
+    holder.submit(&mut bench, Work::Swap(1));
+    let (sent, is_sent) = channel();
+    let (go_on, may_go_on) = channel::<()>();
+    let host = bench.host(move |mut host| {
+        let sent = |host: &mut Host| {
+            may_go_on.recv().expect("the test goes on");
+            host.io.send().expect("sent");
+            sent.send(()).expect("the test waits");
+            may_go_on.recv().expect("the test goes on");
+        };
+        let pair = [first(&mut host.io, 7, 0), second(&mut host.io, 7, 2)];
+        sent(&mut host);
+        assert!(abort_last(&mut host), "it waits for its turn");
+        let pair = pair.map(|slot| status(&mut host.io, slot));
+        let alone = first(&mut host.io, 9, 0);
+        sent(&mut host);
+        assert!(abort_last(&mut host), "it waits for its partner");
+        let late = second(&mut host.io, 9, 2);
+        (pair, [alone, late].map(|slot| status(&mut host.io, slot)))
+    });
+    for count in [2, 1] {
+        let connected = |bench: &Bench| bench.target.sessions().iter().filter(|s| s.io_queues == 1).count();
+        bench.until(|bench| connected(bench) == 2);
+        (0..100).for_each(|_| bench.turn());
+        let before = commands(&bench);
+        go_on.send(()).expect("the host waits");
+        bench.until(|_| is_sent.try_recv().is_ok());
+        bench.until(|bench| commands(bench) == before + count);
+        go_on.send(()).expect("the host waits");
+        if count == 2 {
+            // Abort is the next command.
+            bench.until(|bench| commands(bench) == before + count + 1);
+        }
+    }
+    let (pair, halves) = bench.join(host);
+    assert_eq!(pair, [Status::ABORTED_FAILED_FUSED, Status::ABORT_REQUESTED]);
+    assert_eq!(halves, [Status::ABORT_REQUESTED, Status::ABORTED_FAILED_FUSED]);
+    assert!(!bench.target.ranges.is_empty(), "the holder is at the drive");
+    bench.orders.borrow_mut().is_holding = false;
+    assert_eq!(holder.told(&mut bench), [Status::SUCCESS; 2]);
+    assert_eq!(holder.look(&mut bench), Some(1));
     assert!(bench.target.ranges.is_empty());
 }

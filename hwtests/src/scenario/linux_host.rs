@@ -89,9 +89,10 @@ fn connect(linux: &mut Linux, options: &str, queues: u64) -> Result<()> {
         ensure!(on_host.trim() == (queues + 1).to_string(), "the host has {} queues", on_host.trim());
         let device = linux.device("data")?;
         // 4 KiB go inside the capsule, the others are asked for with R2T; 1 MiB is the longest command.
-        let compare = "dd if=/dev/urandom of=/run/in bs=1M count=2 2>/dev/null && for n in 512 32 2; do bs=$((2097152 / n)); \
-             dd if=/run/in of=DEVICE bs=$bs oflag=direct 2>/dev/null && \
-             dd if=DEVICE of=/run/out bs=$bs count=$n iflag=direct 2>/dev/null && cmp /run/in /run/out || exit 1; done"
+        let compare = "dd if=/dev/urandom of=/run/in bs=1M count=2 2>/dev/null && for pieces in 4096:64 65536:16 1048576:2; do \
+             bs=${pieces%:*}; n=${pieces#*:}; dd if=/run/in of=DEVICE bs=$bs count=$n oflag=direct 2>/dev/null && \
+             dd if=DEVICE of=/run/out bs=$bs count=$n iflag=direct 2>/dev/null && \
+             head -c $((bs * n)) /run/in | cmp - /run/out || exit 1; done"
             .replace("DEVICE", &device);
         linux.host()?.ok(&compare, HOST_WORK)?;
         if options.contains("-P") {
@@ -224,8 +225,8 @@ fn features(linux: &mut Linux, controller: &Controller) -> Result<()> {
             .host()?
             .ok(&format!("nvme get-feature {device} -f 0x81 -c 1 -b | od -A n -v -t x1"), HOST_COMMAND)?;
         let host_id: String = host_id.split_whitespace().collect();
-        let wanted = linux.host()?.ok("tr -d '-\\n' </etc/nvme/hostid", HOST_COMMAND)?;
-        ensure!(host_id.contains(&wanted), "the host identifier is {host_id}, not {wanted}");
+        let wanted = linux.host()?.ok("sed 's/-//g' /etc/nvme/hostid", HOST_COMMAND)?;
+        ensure!(host_id.contains(wanted.trim()), "the host identifier is {host_id}, not {wanted}");
         Ok(((), "9 features".to_owned()))
     })?;
     linux.step("nvme set-feature", |linux| {

@@ -30,6 +30,7 @@ pub fn run(parts: &Parts, seed: u64) -> Result<()> {
             zeroing(linux, &mut rng)?;
         }
         comparing(linux, &mut rng)?;
+        copying(linux, &mut rng)?;
         beyond_the_end(linux)?;
         linux.expect_no_complaints()?;
         linux.disconnect(&controller)
@@ -140,6 +141,30 @@ fn comparing(linux: &mut Linux, rng: &mut Rng) -> Result<()> {
     linux.step("nvme verify, nvme flush", |linux| {
         script(linux, "nvme verify $D -s 0 -c 255 && nvme flush $D && expect")?;
         Ok(((), String::new()))
+    })
+}
+
+/// Blocks of three places are put together at a fourth.
+fn copying(linux: &mut Linux, rng: &mut Rng) -> Result<()> {
+    let half = BLOCKS / 2;
+    // The sources lie in the first half and the copy in the second, so they never overlap.
+    let sources = [0; 3].map(|_| (rng.below(half - 20), 1 + rng.below(20)));
+    let to = half + rng.below(half - 60);
+    let list = |part: fn(&(u64, u64)) -> u64| {
+        sources.iter().map(|s| part(s).to_string()).collect::<Vec<_>>().join(",")
+    };
+    linux.step("nvme copy", |linux| {
+        let (starts, counts) = (list(|s| s.0), list(|s| s.1 - 1));
+        let mut text = format!("nvme copy $D --sdlba={to} --slbs={starts} --blocks={counts} && cp /run/want /run/before");
+        let mut at = to;
+        for (start, count) in sources {
+            text += &format!(
+                " && dd if=/run/before of=/run/want bs=4k skip={start} seek={at} count={count} conv=notrunc 2>/dev/null"
+            );
+            at += count;
+        }
+        script(linux, &format!("{text} && expect"))?;
+        Ok(((), format!("{} blocks from {starts} to {to}", at - to)))
     })
 }
 

@@ -16,7 +16,7 @@ use control::Request;
 use dma::DmaBuf;
 use pool::{DriveId, Job, Pool};
 use std::collections::VecDeque;
-use target::{JOB_TAG, Target};
+use target::{HostChange, JOB_TAG, Target};
 use uuid::Uuid;
 
 /// What a job is for.
@@ -34,6 +34,10 @@ pub(crate) enum Kind {
     },
     SetHosts {
         volume: Uuid,
+    },
+    /// What hosts decided about a volume, by the name that `target` gave it.
+    Guard {
+        name: u64,
     },
     /// `is_drained`: no command of a host for it is at a drive any more.
     DeleteVolume {
@@ -55,7 +59,7 @@ pub(crate) struct Active {
     pub(crate) pool: Uuid,
     pub(crate) kind: Kind,
     pub(crate) job: Job,
-    /// Nobody waits for a settle.
+    /// Nobody waits for a settle; hosts get their answer from `target`.
     pub(crate) answer: Option<Answer>,
     /// Members of the pool, by number.
     pub(crate) drives: Vec<DriveId>,
@@ -74,12 +78,14 @@ pub(crate) struct Changes {
     /// How many of them there are: asked in every round.
     active_count: usize,
     waiting: VecDeque<Waiting>,
+    /// What hosts wait for: at most one for each volume.
+    hosts: VecDeque<HostChange>,
 }
 
 impl Changes {
     pub(crate) fn new() -> Self {
         let active = (0..JOBS_MAX).map(|_| None).collect();
-        Self { active, active_count: 0, waiting: VecDeque::new() }
+        Self { active, active_count: 0, waiting: VecDeque::new(), hosts: VecDeque::new() }
     }
 
     /// Lets a change wait for its turn; it comes back if too many do.
@@ -112,6 +118,21 @@ impl Changes {
         self.waiting.remove(index)
     }
 
+    /// Lets a change of hosts wait for its pool.
+    pub(crate) fn enqueue_host(&mut self, change: HostChange) {
+        self.hosts.push_back(change);
+    }
+
+    /// The next change of hosts whose pool is free. They go before those of operators: they are short, and a cluster that
+    /// fences a host waits for them.
+    pub(crate) fn next_host(&mut self) -> Option<HostChange> {
+        if !self.has_room() {
+            return None;
+        }
+        let index = self.hosts.iter().position(|change| !self.is_busy(change.pool))?;
+        self.hosts.remove(index)
+    }
+
     /// Starts a job.
     pub(crate) fn start(&mut self, active: Active) {
         let place =
@@ -139,6 +160,7 @@ impl Changes {
             | Kind::DeletePool
             | Kind::ResizeVolume { .. }
             | Kind::SetHosts { .. }
+            | Kind::Guard { .. }
             | Kind::DeleteVolume { .. } => None,
         })
     }
@@ -183,12 +205,13 @@ impl Changes {
 
     /// Nothing works and nothing waits.
     pub(crate) fn is_idle(&self) -> bool {
-        self.waiting.is_empty() && self.active_count == 0
+        self.waiting.is_empty() && self.hosts.is_empty() && self.active_count == 0
     }
 
     /// Refuses what waits, and gives up what works: the engine stops. Drives must be quiet, or their memory kept.
     pub(crate) fn abandon(&mut self) {
         self.waiting.clear();
+        self.hosts.clear();
         self.active.iter_mut().for_each(|place| *place = None);
         self.active_count = 0;
     }
@@ -196,6 +219,7 @@ impl Changes {
     /// Refuses what waits.
     pub(crate) fn refuse_waiting(&mut self) {
         self.waiting.clear();
+        self.hosts.clear();
     }
 }
 

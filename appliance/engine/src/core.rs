@@ -191,11 +191,17 @@ impl App for Core {
         let served = self.target.start_requests(round.net, round.now);
         self.notify_sessions();
         self.notify_failures();
+        if self.life == Life::Serving {
+            self.take_host_changes();
+        }
         if self.changes.is_idle() {
             return served;
         }
         let finished = self.finish_changes();
-        let begun = if self.life == Life::Serving { self.begin_changes() } else { 0 };
+        let begun = match self.life {
+            Life::Serving => self.begin_host_changes() + self.begin_changes(),
+            Life::Draining { .. } | Life::Closing { .. } | Life::Over => 0,
+        };
         // While closing, jobs give nothing new to the drives: the change is cut off as by a crash.
         let submitted = match self.life {
             Life::Serving | Life::Draining { .. } => self.changes.submit(&mut self.target),

@@ -13,7 +13,7 @@ use control::{
 use nvme_subsystem::limits::SUBSYSTEMS_MAX;
 use pool::{Begun, DriveId, Job, Pool, Role};
 use std::io::Read;
-use target::nqn_of;
+use target::{HostChange, nqn_of};
 use uuid::Uuid;
 
 /// What beginning a change leads to.
@@ -81,6 +81,32 @@ impl Core {
         count
     }
 
+    /// Takes what hosts decided about volumes; it waits until its pool is free.
+    pub(crate) fn take_host_changes(&mut self) {
+        while let Some(change) = self.target.poll_host_change() {
+            self.changes.enqueue_host(change);
+        }
+    }
+
+    /// Begins what hosts decided about volumes; says how much.
+    pub(crate) fn begin_host_changes(&mut self) -> usize {
+        let mut count = 0;
+        while let Some(HostChange { pool, volume, name, reservation, write_protect }) =
+            self.changes.next_host()
+        {
+            count += 1;
+            let begun =
+                self.online(pool).and_then(|pool| pool.begin_set_guard(volume, reservation, write_protect));
+            match begun {
+                Ok(Begun::Job(job)) => self.start_job(pool, Kind::Guard { name }, job, None),
+                Ok(Begun::Unchanged) => self.target.on_persisted(name, true),
+                // The pool has no room for more registrants, or accepts no changes: it says so to the operator.
+                Err(_refused) => self.target.on_persisted(name, false),
+            }
+        }
+        count
+    }
+
     fn start_job(&mut self, pool: Uuid, kind: Kind, job: Job, answer: Option<Answer>) {
         let members = match &kind {
             Kind::CreatePool(pool) => Some(pool.as_ref()),
@@ -89,6 +115,7 @@ impl Core {
             | Kind::CreateVolume { .. }
             | Kind::ResizeVolume { .. }
             | Kind::SetHosts { .. }
+            | Kind::Guard { .. }
             | Kind::DeleteVolume { .. } => self.target.pool(pool),
         };
         let drives: Vec<DriveId> =
@@ -222,6 +249,7 @@ impl Core {
                 Kind::DeletePool => self.finish_delete_pool(pool, job),
                 Kind::Settle => self.finish_settle(pool, job),
                 Kind::CreateVolume { volume, .. } => self.finish_volume(pool, volume, job, "created"),
+                Kind::Guard { name } => self.finish_guard(pool, name, job),
                 Kind::ResizeVolume { volume } => self.finish_volume(pool, volume, job, "grown"),
                 Kind::SetHosts { volume } => self.finish_set_hosts(pool, volume, job),
                 Kind::DeleteVolume { volume, name, .. } => {
@@ -296,6 +324,13 @@ impl Core {
         let text = format!("the hosts that may use volume {name} were changed");
         self.notify("volume-hosts", format!("volume/{name}"), text);
         Ok(self.volume_reply(volume))
+    }
+
+    fn finish_guard(&mut self, uuid: Uuid, name: u64, job: Job) -> Result<Reply, ControlError> {
+        let pool = self.target.pool_mut(uuid).expect("a pool stays while its job works");
+        let result = pool.finish(job);
+        self.target.on_persisted(name, result.is_ok());
+        result.map(|()| Reply::Done).map_err(ControlError::from)
     }
 
     fn finish_delete_volume(

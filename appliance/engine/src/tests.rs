@@ -6,6 +6,7 @@ mod data_plane;
 #[path = "../../target/src/tests/host.rs"]
 mod host;
 mod hostile;
+mod reservation;
 
 use crate::{DriveSpec, Engine, EngineConfig, Mode, start};
 use control::{

@@ -199,12 +199,6 @@ impl World {
                 None
             }
             Outcome::Held => {
-                // A Connect waits for its queue identifier.
-                let is_connect = open.queue.is_none();
-                assert!(
-                    is_connect || open.queue.is_some_and(|queue| queue.qid == 0),
-                    "only admin queues have events"
-                );
                 open.held.push((tag, sqe.cid.get()));
                 None
             }
@@ -298,6 +292,16 @@ impl World {
                     assert!(cqe.cid.get() == cid && cqe.status().is_success() && open.queue.is_none());
                     open.queue = Some(queue);
                 }
+                Action::Persist { volume } => {
+                    let durable = self.target.to_persist(volume).expect("it is asked for once");
+                    let registrants = durable.reservation.map_or(0, |kept| kept.registrants.len());
+                    assert!(
+                        registrants <= nvme_subsystem::limits::REGISTRANTS_MAX,
+                        "registrants are bounded"
+                    );
+                    self.target.on_persisted(volume, true);
+                }
+                Action::Quiesce { volume } => self.target.on_quiet(volume),
                 Action::Close { connection } => {
                     let found = self.open.iter().position(|open| open.id == connection);
                     let open = self.open.remove(found.expect("a connection is closed once"));

@@ -35,6 +35,12 @@ open_enum! {
         HOST_BEHAVIOR = 0x16,
         /// Host Identifier.
         HOST_IDENTIFIER = 0x81,
+        /// Reservation Notification Mask.
+        RESERVATION_NOTIFICATION_MASK = 0x82,
+        /// Reservation Persistence.
+        RESERVATION_PERSISTENCE = 0x83,
+        /// Namespace Write Protection Config.
+        WRITE_PROTECTION = 0x84,
     }
 }
 
@@ -95,6 +101,10 @@ pub struct AsyncEvent {
 impl AsyncEvent {
     /// Event type "notice".
     pub const NOTICE: u8 = 2;
+    /// Event type "I/O command set specific".
+    pub const IO_COMMAND_SET: u8 = 6;
+    /// Information of that type: a reservation log page is available.
+    pub const RESERVATION_LOG_AVAILABLE: u8 = 0x00;
     /// Information: attached namespace attribute changed.
     pub const NAMESPACE_ATTRIBUTE_CHANGED: u8 = 0x00;
     /// Information: asymmetric namespace access changed.

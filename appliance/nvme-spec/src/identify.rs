@@ -247,6 +247,8 @@ impl IdentifyController {
     pub const ONCS_DSM: u16 = 1 << 2;
     /// ONCS: Write Zeroes.
     pub const ONCS_WRITE_ZEROES: u16 = 1 << 3;
+    /// ONCS: reservations.
+    pub const ONCS_RESERVATIONS: u16 = 1 << 5;
     /// ONCS: Verify.
     pub const ONCS_VERIFY: u16 = 1 << 7;
     /// ONCS: Copy.

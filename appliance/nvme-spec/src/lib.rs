@@ -5,6 +5,7 @@
 //!  status    the 15-bit status field              fabrics   Connect, Property Get/Set, Disconnect
 //!  entry     submission (64 B), completion (16 B) tcp       PDU headers of NVMe/TCP
 //!  identify  controller and namespace pages       log       log pages          feature   feature identifiers
+//!  reservation  reservation commands, their report and notifications; write protection
 //! ```
 //!
 //! Invariants
@@ -28,6 +29,7 @@ pub mod identify;
 pub mod log;
 pub mod opcode;
 pub mod register;
+pub mod reservation;
 pub mod status;
 pub mod tcp;
 mod text;

@@ -75,8 +75,12 @@ statuses! {
     INVALID_SGL_TYPE = (GENERIC, 0x11, "SGL descriptor type invalid"),
     /// Offset of in-capsule data wrong.
     INVALID_SGL_OFFSET = (GENERIC, 0x16, "SGL offset invalid"),
+    /// Host identifiers of 64 and 128 bits are mixed.
+    HOST_ID_INCONSISTENT = (GENERIC, 0x18, "host identifier inconsistent format"),
     /// Keep alive timer expired.
-    KEEP_ALIVE_EXPIRED = (GENERIC, 0x18, "keep alive timer expired"),
+    KEEP_ALIVE_EXPIRED = (GENERIC, 0x19, "keep alive timer expired"),
+    /// Aborted because its host was preempted.
+    ABORTED_PREEMPT = (GENERIC, 0x1b, "command aborted due to preempt and abort"),
     /// Write to a namespace that is write protected.
     WRITE_PROTECTED = (GENERIC, 0x20, "namespace is write protected"),
     /// Could not be completed now; to be retried.

@@ -8,6 +8,7 @@
 //!                                   dead (CSTS.CFS): all its connections are closed
 //! ```
 
+use crate::inbox::Inbox;
 use crate::limits::{AER_MAX, DISCOVERY_IDLE, ERRORS_MAX, IDLE_ASSOCIATION, KEEP_ALIVE_GRANULARITY_MS};
 use crate::outcome::{Action, ConnectionId};
 use crate::slab::Key;
@@ -73,10 +74,11 @@ pub(crate) enum Notice {
     Namespaces = 1,
     Ana = 2,
     Discovery = 4,
+    Reservation = 8,
 }
 
 impl Notice {
-    const ALL: [Self; 3] = [Self::Namespaces, Self::Ana, Self::Discovery];
+    const ALL: [Self; 4] = [Self::Namespaces, Self::Ana, Self::Discovery, Self::Reservation];
 
     const fn bit(self) -> u8 {
         self as u8
@@ -92,6 +94,8 @@ impl Notice {
             ),
             Self::Ana => (notice::ANA_CHANGE, AsyncEvent::ANA_CHANGED, LogPage::ANA),
             Self::Discovery => (notice::DISCOVERY_CHANGE, AsyncEvent::DISCOVERY_CHANGED, LogPage::DISCOVERY),
+            // Masked by a feature of its own, before it is raised (Base 2.1 §5.1.25.1.29).
+            Self::Reservation => (0, AsyncEvent::RESERVATION_LOG_AVAILABLE, LogPage::RESERVATION),
         }
     }
 
@@ -136,6 +140,7 @@ pub(crate) struct Controller {
     pub(crate) visible: NsidSet,
     pub(crate) changed_namespaces: BTreeSet<u32>,
     pub(crate) errors: VecDeque<ErrorEntry>,
+    pub(crate) inbox: Inbox,
     /// The discovery log as the host began to read it.
     pub(crate) discovery_snapshot: Vec<u8>,
     held: VecDeque<Held>,
@@ -178,6 +183,7 @@ impl Controller {
             visible: who.visible,
             changed_namespaces: BTreeSet::new(),
             errors: VecDeque::with_capacity(ERRORS_MAX), // commands fail on the path of reads and writes, too
+            inbox: Inbox::default(),
             discovery_snapshot: Vec::new(),
             held: VecDeque::with_capacity(AER_MAX),
             pending: 0,
@@ -270,6 +276,7 @@ impl Controller {
         self.pending = 0;
         self.reported = 0;
         self.changed_namespaces.clear();
+        self.inbox = Inbox::default();
         for held in core::mem::take(&mut self.held) {
             let cqe = Cqe::new(held.cid, Status::ABORTED_SQ_DELETION);
             actions.push_back(Action::Complete { connection: self.admin, tag: held.tag, cqe });
@@ -300,11 +307,21 @@ impl Controller {
     /// Tells the host, if it wants to know, as soon as it can be told. Repeats before that count once.
     pub(crate) fn raise(&mut self, notice: Notice, actions: &mut VecDeque<Action>) {
         // A discovery controller without keep alive is not persistent: nobody listens (Base 2.1 §3.1.3.3.2).
-        if self.features.notices & notice.facts().0 == 0 || (self.is_discovery() && self.keep_alive_ms == 0) {
+        let is_wanted = notice == Notice::Reservation || self.features.notices & notice.facts().0 != 0;
+        if !is_wanted || (self.is_discovery() && self.keep_alive_ms == 0) {
             return;
         }
         self.pending |= notice.bit();
         self.deliver(actions);
+    }
+
+    /// The oldest reservation notification was read; the host is told of the next one, if there is one.
+    pub(crate) fn on_reservation_page_read(&mut self, actions: &mut VecDeque<Action>) {
+        self.inbox.pop();
+        self.pending &= !Notice::Reservation.bit();
+        if !self.inbox.is_empty() {
+            self.raise(Notice::Reservation, actions);
+        }
     }
 
     /// The log page was read without RAE: the next notice of its kind may be sent.
@@ -324,8 +341,9 @@ impl Controller {
             self.pending &= !notice.bit();
             self.reported |= notice.bit();
             let (_, information, page) = notice.facts();
+            let is_notice = notice != Notice::Reservation;
             let event = AsyncEvent::new()
-                .with_kind(AsyncEvent::NOTICE)
+                .with_kind(if is_notice { AsyncEvent::NOTICE } else { AsyncEvent::IO_COMMAND_SET })
                 .with_information(information)
                 .with_log_page(page.0);
             let mut cqe = Cqe::new(held.cid, Status::SUCCESS);

@@ -2,6 +2,7 @@
 
 use crate::admin::Context;
 use crate::controller::{Controller, Features, round_keep_alive};
+use crate::guard;
 use crate::limits::{IO_QUEUES_MAX, KEEP_ALIVE_GRANULARITY_MS};
 use crate::outcome::{Answer, Command, Outcome, Refusal};
 use crate::slab::Key;
@@ -10,7 +11,7 @@ use nvme_spec::feature::{FeatureCdw10, FeatureId, NumberOfQueues};
 use nvme_spec::{NSID_ALL, Sqe, Status};
 
 /// Features of a controller with namespaces; the feature log lists them.
-pub(crate) const SUPPORTED: [FeatureId; 13] = [
+pub(crate) const SUPPORTED: [FeatureId; 16] = [
     FeatureId::ARBITRATION,
     FeatureId::POWER_MANAGEMENT,
     FeatureId::TEMPERATURE_THRESHOLD,
@@ -24,6 +25,9 @@ pub(crate) const SUPPORTED: [FeatureId; 13] = [
     FeatureId::KEEP_ALIVE_TIMER,
     FeatureId::HOST_BEHAVIOR,
     FeatureId::HOST_IDENTIFIER,
+    FeatureId::RESERVATION_NOTIFICATION_MASK,
+    FeatureId::RESERVATION_PERSISTENCE,
+    FeatureId::WRITE_PROTECTION,
 ];
 
 /// Length of the data of Host Behavior Support.
@@ -55,7 +59,17 @@ fn is_changeable(feature: FeatureId) -> bool {
 
 /// Features whose scope is a namespace (Base 2.1 figure 385, NVM 1.1 figure 95).
 fn is_of_namespace(feature: FeatureId) -> bool {
-    feature == FeatureId::ERROR_RECOVERY
+    feature == FeatureId::ERROR_RECOVERY || is_of_guard(feature)
+}
+
+/// Those of them that `guard` knows.
+fn is_of_guard(feature: FeatureId) -> bool {
+    matches!(
+        feature,
+        FeatureId::RESERVATION_NOTIFICATION_MASK
+            | FeatureId::RESERVATION_PERSISTENCE
+            | FeatureId::WRITE_PROTECTION
+    )
 }
 
 fn check_supported(context: &Context<'_>, feature: FeatureId) -> Result<(), Status> {
@@ -72,10 +86,16 @@ pub(crate) fn get(context: &Context<'_>, sqe: &Sqe) -> Result<(u32, Vec<u8>), St
     let cdw10 = FeatureCdw10::from_bits(sqe.cdw10.get());
     let feature = FeatureId(cdw10.fid());
     check_supported(context, feature)?;
+    if is_of_guard(feature) && cdw10.sel() == SELECT_CURRENT {
+        return Ok((guard::get_feature(context, feature, sqe.nsid.get())?, Vec::new()));
+    }
     let features = match cdw10.sel() {
         SELECT_CURRENT => context.controller.features,
         1 | 2 => Features::DEFAULT, // nothing can be saved, so what is saved is the default
-        SELECT_SUPPORTED => return Ok((u32::from(is_changeable(feature)) << 2, Vec::new())),
+        SELECT_SUPPORTED => {
+            let bits = u32::from(is_changeable(feature)) << 2 | u32::from(is_of_guard(feature)) << 1;
+            return Ok((bits, Vec::new()));
+        }
         _ => return Err(Status::INVALID_FIELD.dnr()),
     };
     let controller = context.controller;
@@ -140,6 +160,9 @@ pub(crate) fn set(target: &mut Target, key: Key, command: &Command<'_>) -> Resul
             return Err(Status::INVALID_SGL_LENGTH.dnr().into());
         }
         return Ok(Outcome::NeedsData { len: HOST_BEHAVIOR_LEN });
+    }
+    if is_of_guard(feature) {
+        return guard::set_feature(target, key, feature, command);
     }
     let controller = target.controllers.get_mut(key).ok_or(Status::ABORTED_SQ_DELETION)?;
     let dw0 = set_value(controller, feature, sqe.cdw11.get())?;

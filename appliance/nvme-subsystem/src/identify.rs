@@ -15,6 +15,7 @@ use nvme_spec::identify::{
     Cns, ControllerType, IDENTIFY_LEN, IdentifyController, IdentifyIndependentNamespace, IdentifyNamespace,
     IdentifyNvmController, NamespaceDescriptor, nidt,
 };
+use nvme_spec::reservation::{NWPC_ALL, RESCAP_ALL, WriteProtection};
 use nvme_spec::{NSID_ALL, Sqe, Status, ascii_field, nqn_field};
 use zerocopy::little_endian::{U16, U32, U64};
 use zerocopy::{FromZeros, IntoBytes};
@@ -45,7 +46,7 @@ pub(crate) fn page(context: &Context<'_>, sqe: &Sqe) -> Result<Vec<u8>, Status> 
             let found = namespace_or_none(context, nsid)?;
             Ok(found.map_or_else(zeroes, |n| {
                 let is_served = context.subsystem.is_some_and(|subsystem| subsystem.ana.check(nsid).is_ok());
-                namespace(n, is_served).as_bytes().to_vec()
+                namespace(n, is_served, nsattr(context, n)).as_bytes().to_vec()
             }))
         }
         Cns::ACTIVE_NAMESPACES => active(context, nsid),
@@ -56,7 +57,7 @@ pub(crate) fn page(context: &Context<'_>, sqe: &Sqe) -> Result<Vec<u8>, Status> 
         Cns::IO_CONTROLLER if is_csi_known => Ok(nvm_controller().as_bytes().to_vec()),
         Cns::INDEPENDENT_NAMESPACE => {
             let found = namespace_or_none(context, nsid)?;
-            Ok(found.map_or_else(zeroes, |n| independent(n).as_bytes().to_vec()))
+            Ok(found.map_or_else(zeroes, |n| independent(n, nsattr(context, n)).as_bytes().to_vec()))
         }
         Cns::IO_COMMAND_SETS => {
             // One combination: the NVM command set alone.
@@ -156,6 +157,7 @@ fn controller(context: &Context<'_>) -> IdentifyController {
         IdentifyController::ONCS_COMPARE
             | IdentifyController::ONCS_DSM
             | IdentifyController::ONCS_WRITE_ZEROES
+            | IdentifyController::ONCS_RESERVATIONS
             | IdentifyController::ONCS_VERIFY
             | IdentifyController::ONCS_COPY,
     );
@@ -164,6 +166,7 @@ fn controller(context: &Context<'_>) -> IdentifyController {
     // that may tear 4 KiB are refused (decision 0005), and nobody else is at the blocks of a Compare and Write.
     (id.awun_z, id.awupf_z, id.acwu_z) = (U16::new(0), U16::new(0), U16::new(0));
     id.cdfs = U16::new(1); // Copy within a namespace
+    id.nwpc = NWPC_ALL;
     id.ofcs = U16::new(1); // Disconnect
     id
 }
@@ -192,7 +195,12 @@ fn discovery_controller(context: &Context<'_>) -> IdentifyController {
     id
 }
 
-/// Of a namespace that this path does not serve the host learns no use of space (Base 2.1 §8.1.1.6).
+/// Bit 0: the namespace is write protected. Linux makes the disk read-only then.
+fn nsattr(context: &Context<'_>, config: &NamespaceConfig) -> u8 {
+    let protection = context.subsystem.map(|subsystem| subsystem.guards.protection(config.nsid));
+    u8::from(protection.is_some_and(|protection| protection != WriteProtection::OFF))
+}
+
 /// 512-byte blocks over drives that write 4 KiB: hosts should write whole blocks of the drives, which is how Linux finds its
 /// physical block size (the smaller of NPWG and NAWUPF). What lies within one of them is written at once, also when the power
 /// fails; what crosses into the next is not, which is what the boundaries say (NVM 1.1, atomic operations).
@@ -204,13 +212,15 @@ fn emulate_small_blocks(id: &mut IdentifyNamespace) {
     (id.npwg_z, id.npwa_z, id.npdg_z, id.npda_z, id.nows_z) = (block_z, block_z, block_z, block_z, block_z);
 }
 
-fn namespace(config: &NamespaceConfig, is_served: bool) -> IdentifyNamespace {
+/// Of a namespace that this path does not serve the host learns no use of space (Base 2.1 §8.1.1.6).
+fn namespace(config: &NamespaceConfig, is_served: bool, nsattr: u8) -> IdentifyNamespace {
     let mut id = IdentifyNamespace::new_zeroed();
     let is_small = config.lba_shift == LBA_SHIFT_SMALL;
     let scale = if is_small { u64::from(BLOCK_Z).saturating_add(1) } else { 1 };
     let blocks = U64::new(config.blocks.0.saturating_mul(scale));
     (id.nsze, id.ncap, id.nuse) = (blocks, blocks, blocks);
     id.nmic = 1;
+    (id.rescap, id.nsattr) = (RESCAP_ALL, nsattr);
     // Deallocated blocks read as zeroes, because deallocating means writing zeroes as long as a pool is thick; and Write
     // Zeroes may deallocate: Linux then uses it to discard.
     id.dlfeat = 0b1001;
@@ -234,9 +244,10 @@ fn namespace(config: &NamespaceConfig, is_served: bool) -> IdentifyNamespace {
     id
 }
 
-fn independent(config: &NamespaceConfig) -> IdentifyIndependentNamespace {
+fn independent(config: &NamespaceConfig, nsattr: u8) -> IdentifyIndependentNamespace {
     let mut id = IdentifyIndependentNamespace::new_zeroed();
     id.nmic = 1;
+    (id.rescap, id.nsattr) = (RESCAP_ALL, nsattr);
     id.anagrpid = U32::new(ana::group_of(config.nsid));
     id.nstat = 1; // ready
     id

@@ -15,6 +15,7 @@
 //! | `controller` | life cycle, keep alive, events |
 //! | `admin`, `identify`, `page`, `feature`, `discovery` | admin commands |
 //! | `access`, `view`, `ana` | what a host may use and sees, and whether this node serves it |
+//! | `guard`, `reservation`, `inbox` | reservations and write protection |
 //! | `nvm` | I/O commands: checked, turned into [`Io`] |
 //! | `fused` | Compare and Write: two commands that are one |
 //! | `span`, `range_list` | which bytes of a volume a command means |
@@ -77,6 +78,8 @@
 //!         Action::Complete { .. } => {}    // transport.respond(tag, cqe)
 //!         Action::Connected { .. } => {}   // transport.set_queue(…), then respond
 //!         Action::Close { connection } => target.on_close(connection), // after what is queued has been sent
+//!         Action::Persist { volume } => target.on_persisted(volume, true), // after to_persist(volume) is durable
+//!         Action::Quiesce { volume } => target.on_quiet(volume), // after what recheck(…) refuses has ended
 //!     }
 //! }
 //! # Ok::<(), Box<dyn std::error::Error>>(())
@@ -93,13 +96,16 @@ mod controller;
 mod discovery;
 mod feature;
 mod fused;
+mod guard;
 mod identify;
+mod inbox;
 pub mod limits;
 mod nvm;
 mod outcome;
 mod page;
 mod property;
 mod range_list;
+mod reservation;
 mod slab;
 mod span;
 mod target;
@@ -108,8 +114,10 @@ mod view;
 pub use config::{
     ConfigError, Endpoints, Hosts, NamespaceConfig, Referral, Session, SubsystemConfig, TargetConfig,
 };
+pub use guard::Durable;
 pub use outcome::{Action, Answer, Command, ConnectionId, Io, IoKind, Outcome, Queue};
 pub use range_list::{CopyRanges, Copying, Dataset, DatasetRanges};
+pub use reservation::{HostId, Registrant, Reservation};
 pub use span::Span;
 pub use target::Target;
 

@@ -9,6 +9,17 @@ pub const NSID_MAX: u32 = 1024;
 /// ANA groups of a subsystem, fixed: a namespace keeps its group for life, ownership of groups will move between nodes.
 pub const ANA_GROUPS: u32 = 64;
 
+/// Hosts that register a key with one namespace. Owners keep as many; the largest clusters that share a volume have 64
+/// nodes (Windows Server).
+pub const REGISTRANTS_MAX: usize = 64;
+
+/// Changes of one namespace's reservation or write protection that wait for the one before: as many as registrants.
+pub const GUARD_WAITING_MAX: usize = 64;
+
+/// Reservation notifications that a controller keeps for its host. Guessed: each needs a change of a reservation, which
+/// people or a cluster's manager make one by one.
+pub const RESERVATION_EVENTS_MAX: usize = 64;
+
 /// Entries of a queue less one: CAP.MQES.
 pub const MQES_Z: u16 = 1023;
 

@@ -49,8 +49,8 @@ pub enum Outcome {
     /// The second half of the fused operation whose first half was the last command of this connection. The two are done as
     /// one, and both are answered.
     Second(Io),
-    /// An Asynchronous Event Request, or a Connect whose queue is in use: answered later by [`Action::Complete`] or
-    /// [`Action::Connected`].
+    /// An Asynchronous Event Request, a Connect whose queue is in use, or a change that takes its time: answered later by
+    /// [`Action::Complete`] or [`Action::Connected`].
     Held,
     /// An Abort for a command that only the owner knows: if nothing has been done for it yet, and nothing will be, it ends
     /// with Command Abort Requested, and bit 0 of the Abort's dword 0 is clear. Otherwise the bit is set (Base 2.1 §5.1.1).
@@ -211,6 +211,17 @@ pub enum Action {
         cqe: Cqe,
         /// The queue.
         queue: Queue,
+    },
+    /// Make what [`crate::Target::to_persist`] gives durable, then call [`crate::Target::on_persisted`].
+    Persist {
+        /// The volume, as [`crate::NamespaceConfig::volume`] named it.
+        volume: u64,
+    },
+    /// Ask [`crate::Target::recheck`] about every command for this volume. Those that it refuses end with its status if
+    /// they have not begun; when the others of them have ended, call [`crate::Target::on_quiet`].
+    Quiesce {
+        /// The volume.
+        volume: u64,
     },
     /// Close this connection, then call [`crate::Target::on_close`].
     Close {

@@ -3,6 +3,7 @@
 
 use crate::admin::{self, Context};
 use crate::controller::Controller;
+use crate::guard;
 use crate::limits::{ERRORS_MAX, TRANSFER_MAX};
 use crate::outcome::{Answer, Command, Outcome, Refusal};
 use crate::slab::Key;
@@ -19,7 +20,7 @@ use zerocopy::little_endian::U32;
 use zerocopy::{FromZeros, IntoBytes};
 
 /// Pages of a controller with namespaces; page 0 lists them.
-const SUPPORTED: [LogPage; 8] = [
+const SUPPORTED: [LogPage; 9] = [
     LogPage::SUPPORTED,
     LogPage::ERROR,
     LogPage::SMART,
@@ -28,6 +29,7 @@ const SUPPORTED: [LogPage; 8] = [
     LogPage::COMMAND_EFFECTS,
     LogPage::ANA,
     LogPage::FEATURE_EFFECTS,
+    LogPage::RESERVATION,
 ];
 
 pub(crate) fn get(target: &mut Target, key: Key, command: &Command<'_>) -> Result<Outcome, Refusal> {
@@ -58,6 +60,9 @@ pub(crate) fn get(target: &mut Target, key: Key, command: &Command<'_>) -> Resul
     if !get.rae {
         if get.lid == LogPage::CHANGED_NAMESPACES {
             controller.changed_namespaces.clear();
+        }
+        if get.lid == LogPage::RESERVATION {
+            controller.on_reservation_page_read(&mut target.actions);
         }
         controller.rearm(get.lid, &mut target.actions);
     }
@@ -91,6 +96,7 @@ fn page(target: &Target, key: Key, get: &GetLogPage, nsid: u32) -> Result<Vec<u8
         LogPage::SMART => Ok(smart(controller).as_bytes().to_vec()),
         LogPage::FIRMWARE_SLOT => Ok(firmware(&context).as_bytes().to_vec()),
         LogPage::CHANGED_NAMESPACES => Ok(changed(&controller.changed_namespaces)),
+        LogPage::RESERVATION => Ok(controller.inbox.page()),
         LogPage::COMMAND_EFFECTS if get.csi == 0 => Ok(effects().as_bytes().to_vec()),
         LogPage::COMMAND_EFFECTS => Err(Status::INVALID_FIELD.dnr()),
         LogPage::ANA => Ok(ana::log(view, get.lsp & ANA_LSP_GROUPS_ONLY != 0)),
@@ -160,7 +166,8 @@ fn effects() -> EffectsLog {
             *entry = U32::new(EffectsLog::CSUPP);
         }
     }
-    for (opcode, changes) in nvm::SUPPORTED {
+    let reservations = guard::SUPPORTED.map(|opcode| (opcode, nvm::Changes::Nothing));
+    for (opcode, changes) in nvm::SUPPORTED.into_iter().chain(reservations) {
         let effect = match changes {
             nvm::Changes::Nothing => EffectsLog::CSUPP,
             nvm::Changes::Data => EffectsLog::CSUPP | EffectsLog::LBCC,

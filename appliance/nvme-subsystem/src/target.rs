@@ -8,6 +8,7 @@ use crate::config::{
 use crate::connect::HeldConnect;
 use crate::controller::{Controller, Kind, Notice};
 use crate::fused::{self, First};
+use crate::guard::{self, Guards};
 use crate::identify::{LBA_SHIFT, LBA_SHIFT_SMALL};
 use crate::limits::{
     ADMIN_DATA_MAX, CONNECTIONS_MAX, CONTROLLERS_MAX, NODES_MAX, NSID_MAX, REFERRALS_MAX, SUBSYSTEMS_MAX,
@@ -27,6 +28,7 @@ use std::collections::{BTreeMap, VecDeque};
 pub(crate) struct Subsystem {
     pub(crate) config: SubsystemConfig,
     pub(crate) namespaces: BTreeMap<u32, NamespaceConfig>,
+    pub(crate) guards: Guards,
     pub(crate) ana: Groups,
     pub(crate) last_cntlid: u16,
 }
@@ -133,7 +135,13 @@ impl Target {
         {
             return Err(ConfigError::SubsystemRefused);
         }
-        let subsystem = Subsystem { config, namespaces: BTreeMap::new(), ana: Groups::new(), last_cntlid: 0 };
+        let subsystem = Subsystem {
+            config,
+            namespaces: BTreeMap::new(),
+            guards: Guards::new(),
+            ana: Groups::new(),
+            last_cntlid: 0,
+        };
         self.subsystems.insert(subsystem).ok_or(ConfigError::TooManySubsystems)?;
         self.discovery_changed();
         Ok(())
@@ -187,6 +195,8 @@ impl Target {
     /// # Errors
     /// [`ConfigError::SubsystemNotFound`], [`ConfigError::NamespaceNotFound`].
     pub fn remove_namespace(&mut self, nqn: &str, nsid: u32) -> Result<(), ConfigError> {
+        let key = self.find(nqn).ok_or(ConfigError::SubsystemNotFound)?;
+        self.drop_guard(key, nsid);
         self.change_namespace(nqn, nsid, Change::Content, |namespaces| {
             namespaces.remove(&nsid).map(|_| ()).ok_or(ConfigError::NamespaceNotFound)
         })
@@ -243,7 +253,9 @@ impl Target {
             Action::Close { connection }
             | Action::Complete { connection, .. }
             | Action::Connected { connection, .. } => is_other(connection),
+            Action::Persist { .. } | Action::Quiesce { .. } => true,
         });
+        self.forget_asks(id);
         if let Some(queue) = connection.queue {
             self.on_queue_closed(queue);
         }
@@ -306,10 +318,11 @@ impl Target {
     /// The data of a command that answered [`Outcome::NeedsData`] is there, all of it.
     pub fn on_data(&mut self, id: ConnectionId, command: &Command<'_>, data: &[u8], now: Tick) -> Outcome {
         let sqe = command.sqe;
-        let result = if sqe.opc == AdminOpcode::FABRICS.0 {
-            connect::connect(self, id, command, data, now)
-        } else {
-            self.admin_data(id, sqe, data, now)
+        let queue = self.connections.get(id.0).and_then(|connection| connection.queue);
+        let result = match queue {
+            _ if sqe.opc == AdminOpcode::FABRICS.0 => connect::connect(self, id, command, data, now),
+            Some(queue) if queue.qid != 0 => guard::on_data(self, (id, queue.controller), command, data),
+            Some(_) | None => self.admin_data(id, sqe, data, now),
         };
         self.settle(id, sqe, result)
     }
@@ -417,6 +430,13 @@ impl Target {
             return Err(Status::INVALID_NAMESPACE.dnr().into());
         };
         let view = View { subsystem, visible: &controller.visible };
+        if let Err(status) = subsystem.guards.check(view, &controller.host_id, sqe) {
+            *first = (sqe.fuse() == Fuse::FIRST).then_some(First::Refused);
+            return Err(status.into());
+        }
+        if !is_fused && let Some(outcome) = guard::command(view, command) {
+            return outcome.map_err(Refusal::from);
+        }
         let result = fused::command(view, before, first, command);
         if let Ok(Outcome::Second(_)) = result {
             self.abort = None;

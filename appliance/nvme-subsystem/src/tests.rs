@@ -10,6 +10,7 @@
 mod access;
 mod admin;
 mod ana;
+mod cluster;
 mod events;
 mod fused;
 mod golden;
@@ -20,4 +21,6 @@ mod logs;
 mod masking;
 mod random;
 mod reconnect;
+mod reservation;
 mod support;
+mod write_protection;

@@ -7,6 +7,7 @@
 
 use crate::Target;
 use crate::command::{Failure, State};
+use crate::guards::durable_of;
 use block::{Blocks, Lba};
 use control::SessionStatus;
 use nvme_spec::Status;
@@ -106,7 +107,11 @@ impl Target {
             hosts: self.hosts_for(&record.settings.access),
         };
         let result = match self.subsystems.resize_namespace(&export.nqn, nsid, blocks) {
-            Err(ConfigError::NamespaceNotFound) => self.subsystems.add_namespace(&export.nqn, namespace),
+            Err(ConfigError::NamespaceNotFound) => {
+                let durable = durable_of(&record.settings);
+                let added = self.subsystems.add_namespace(&export.nqn, namespace);
+                added.and_then(|()| self.subsystems.restore_guard(&export.nqn, nsid, durable))
+            }
             other => other,
         };
         assert!(result.is_ok(), "the pool and the subsystem agree about namespace {nsid}");

@@ -21,6 +21,7 @@ mod connection;
 mod devices;
 mod edges;
 mod exports;
+mod guards;
 mod io;
 pub mod limits;
 mod lists;
@@ -38,5 +39,6 @@ mod tests;
 
 pub use devices::{BoxedDevice, Devices};
 pub use exports::nqn_of;
+pub use guards::HostChange;
 pub use io::JOB_TAG;
 pub use target::{Counters, Target};

@@ -268,10 +268,21 @@ impl Target {
 
     /// Does what the subsystems want without being asked. Called after everything that may have changed them.
     pub(crate) fn do_actions(&mut self) {
+        self.look_for_quiet();
         while let Some(action) = self.subsystems.poll_action() {
-            let (Action::Complete { connection: id, .. }
-            | Action::Connected { connection: id, .. }
-            | Action::Close { connection: id }) = action;
+            let id = match action {
+                Action::Complete { connection, .. }
+                | Action::Connected { connection, .. }
+                | Action::Close { connection } => connection,
+                Action::Persist { volume } => {
+                    self.to_persist.push_back(volume);
+                    continue;
+                }
+                Action::Quiesce { volume } => {
+                    self.quiesce(volume);
+                    continue;
+                }
+            };
             let Some(place) = self.by_id.get(&id).copied() else { continue };
             let Some(mut connection) = self.take(place) else { continue };
             match action {
@@ -294,6 +305,7 @@ impl Target {
                     self.list(place, &mut connection);
                     self.forget_host(&mut connection);
                 }
+                Action::Persist { .. } | Action::Quiesce { .. } => unreachable!("they have no connection"),
             }
             self.put(place, connection);
         }

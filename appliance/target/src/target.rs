@@ -69,6 +69,10 @@ pub struct Target {
     job_completions: VecDeque<Completion<DmaBuf>>,
     discovery_listeners: Vec<ListenerId>,
     pub(crate) is_open: bool,
+    /// Volumes whose reservation or protection is to be stored.
+    pub(crate) to_persist: VecDeque<u64>,
+    /// Volumes for which some commands at the drives are to end first.
+    pub(crate) quiescing: Vec<u64>,
     next_timer: Tick,
     pub(crate) is_stopping: bool,
 }
@@ -112,6 +116,8 @@ impl Target {
             job_completions: VecDeque::new(),
             discovery_listeners: Vec::new(),
             is_open: false,
+            to_persist: VecDeque::new(),
+            quiescing: Vec::new(),
             next_timer: Tick(0),
             is_stopping: false,
         }

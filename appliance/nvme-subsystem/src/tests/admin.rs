@@ -23,8 +23,9 @@ fn linux_accepts_the_controller() {
     let ana_log = 16 + 32 * id.nanagrpid.get() + 4 * id.mnan.get();
     assert!(ana_log <= 4096 << id.mdts);
     assert_eq!(nvme_spec::nqn_text(&id.subnqn), Some(NQN));
-    // Compare, Dataset Management, Write Zeroes, Verify, Copy, and Compare and Write; nothing is claimed that is not there.
-    assert_eq!((id.oncs.get(), id.fuses.get(), id.oacs.get(), id.vwc), (0x18d, 1, 0, 0b101));
+    // Compare, Dataset Management, Write Zeroes, reservations, Verify, Copy, and Compare and Write; nothing is claimed that
+    // is not there.
+    assert_eq!((id.oncs.get(), id.fuses.get(), id.oacs.get(), id.vwc), (0x1ad, 1, 0, 0b101));
 }
 
 /// Goal: lists and pages of namespaces: present, absent, impossible.

@@ -68,7 +68,9 @@ impl Queue {
         let mut queue = Self::open(address, digests)?;
         let command = Connect { recfmt: 0, qid: which.qid, sqsize_z: DEPTH, cattr: 0, kato_ms: 60_000 };
         let nqns = Nqns { host: which.host, subsystem: which.subsystem };
-        let data = ConnectData::new([7; 16], which.cntlid, nqns).expect("short names");
+        // Hosts whose names end differently have different identifiers.
+        let last = which.host.bytes().last().unwrap_or(7);
+        let data = ConnectData::new([last; 16], which.cntlid, nqns).expect("short names");
         let cqe = queue.write(command.to_sqe(), data.as_bytes().to_vec())?;
         if !cqe.status().is_success() {
             return Err(io::Error::other(cqe.status().to_string()));

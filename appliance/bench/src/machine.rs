@@ -118,7 +118,7 @@ impl Clock {
 const ROUND_TRIPS: u32 = 500;
 /// Batches; the median counts, so that a few may be disturbed.
 const BATCHES: usize = 21;
-/// Below, two cores are near: they share a cache. Measured on such machines: 50 to 70 ns, or 300 to 330 ns.
+/// Below, two cores are near: they share a cache. Measured on such machines: 50 to 70 ns, or 300 to 490 ns.
 pub(crate) const NEAR_NS_MAX: f64 = 150.0;
 
 /// Time of a cache line from one core to the other and back, in nanoseconds.

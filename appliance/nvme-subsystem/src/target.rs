@@ -430,7 +430,9 @@ impl Target {
             return Err(Status::INVALID_NAMESPACE.dnr().into());
         };
         let view = View { subsystem, visible: &controller.visible };
-        if let Err(status) = subsystem.guards.check(view, &controller.host_id, sqe) {
+        // A second half without its first ends for that reason.
+        let is_lost = sqe.fuse() == Fuse::SECOND && !matches!(before, Some(First::Waits(_)));
+        if !is_lost && let Err(status) = subsystem.guards.check(view, &controller.host_id, sqe) {
             *first = (sqe.fuse() == Fuse::FIRST).then_some(First::Refused);
             return Err(status.into());
         }

@@ -459,3 +459,31 @@ fn namespace_that_goes_answers_who_waits() {
         .expect("a new one");
     assert_eq!(cluster.report(0), "gen 0 type 0 ptpl 0:");
 }
+
+/// Goal: a Compare and Write is refused as a whole: where its first half may not read, the second is aborted; where it may, but
+/// the second may not write, the first is aborted.
+#[test]
+fn compare_and_write_meets_the_reservation() {
+    for (rtype, is_first_refused) in [(1, false), (2, true)] {
+        let mut cluster = Cluster::new(2);
+        cluster.register(0);
+        assert_eq!(cluster.acquire(0, rtype), OK);
+        let io = cluster.nodes[1].io;
+        let mut half = |opcode: NvmOpcode, fuse: u8| {
+            let mut sqe = Sqe::new(opcode.0, NSID);
+            sqe.flags |= fuse;
+            cluster.host.outcome(io, sqe, 4096)
+        };
+        let first = half(NvmOpcode::COMPARE, 1);
+        let crate::Outcome::Done(second) = half(NvmOpcode::WRITE, 2) else { panic!("it is refused") };
+        let aborted = Status::ABORTED_FAILED_FUSED.dnr();
+        if is_first_refused {
+            assert!(matches!(first, crate::Outcome::Done(answer) if answer.cqe.status() == CONFLICT));
+            assert_eq!(second.cqe.status(), aborted);
+        } else {
+            assert!(matches!(first, crate::Outcome::First(_)));
+            assert_eq!(second.cqe.status(), CONFLICT);
+            assert_eq!(cluster.host.target.poll_abort(), Some(aborted));
+        }
+    }
+}

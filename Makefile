@@ -6,11 +6,12 @@ SEED ?= 1
 OUT ?= out/pxe
 APPEND ?=
 MINUTES ?= 30
+CONNECTIONS ?= 10000
 TARGET ?=
 PEER ?=
 BENCH ?=
 
-.PHONY: help setup check binaries unit image demo test first-light console fuzz bench clean
+.PHONY: help setup check binaries unit image demo test first-light console fuzz hostile bench clean
 
 help: ## show this list
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*## /\t/' | expand -t 14
@@ -43,6 +44,11 @@ first-light: setup ## the first_light scenario (COUNT=10 SEED=1)
 
 console: setup ## the serial console scenario
 	cargo run --release --locked -p hwtests -- run console
+
+hostile: ## a good host beside hostile connections (CONNECTIONS=10000), in a network namespace of its own
+	cargo build --release --locked -p engine --example hostile
+	unshare --user --map-root-user --net bash -c \
+		'ip link set lo up && exec cargo run --release --locked -q -p engine --example hostile -- $(CONNECTIONS)'
 
 fuzz: ## looks for inputs that break a parser (MINUTES=30 each, TARGET=controller for one of them)
 	scripts/fuzz.sh $(MINUTES) $(TARGET)

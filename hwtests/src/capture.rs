@@ -50,6 +50,8 @@ const FIELDS: [&str; 7] = [
 
 /// Wireshark's number for the severity "error" (`PI_ERROR` in its `proto.h`); warnings are smaller.
 const SEVERITY_ERROR: u64 = 0x0080_0000;
+/// What it says of its own mistakes: 4.0 has one in the answers to Get Features.
+const DISSECTOR_BUG: &str = "failed assertion";
 /// Wireshark's word for a digest that is wrong (`PROTO_CHECKSUM_E_BAD`).
 const DIGEST_BAD: &str = "0";
 /// PDUs that end a connection for a violation of the protocol.
@@ -130,7 +132,9 @@ fn judge(text: &str) -> Findings {
         let [frame, types, header, data, malformed, severities, messages] = [(); 7].map(|()| next());
         let mut fault = |what: String| findings.faults.push(format!("frame {frame}: {what}"));
         let severities = severities.split(',').filter_map(|s| s.parse::<u64>().ok());
-        if severities.max().unwrap_or(0) >= SEVERITY_ERROR {
+        if messages.contains(DISSECTOR_BUG) {
+            // Wireshark stumbled over itself; that says nothing about the frame.
+        } else if severities.max().unwrap_or(0) >= SEVERITY_ERROR {
             fault(messages.to_owned());
         } else if !malformed.is_empty() {
             fault("malformed".to_owned());
@@ -178,6 +182,8 @@ mod tests {
         let good = judge("1\t0\t\t\t\t\t\n2\t4,4\t1,1\t\t\t4194304\tConnection establish request\n");
         assert_eq!((good.pdus.get(&4), good.faults.len()), (Some(&2), 0));
         assert!(good.good("x").expect("good").contains("3 PDUs"));
+        let own = judge("9\t5\t\t\t\t8388608\t./epan/proto.c:4056: failed assertion \"(guint)hfindex\"\n");
+        assert_eq!((own.pdus.get(&5), own.faults.len()), (Some(&1), 0));
         for (line, word) in [
             ("7\t5\t\t\t1\t8388608\tMalformed Packet (Exception occurred)", "Malformed Packet"),
             ("7\t5\t\t\t1\t\t", "malformed"),

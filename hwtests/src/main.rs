@@ -59,7 +59,7 @@ fn main() -> ExitCode {
         }
         Command::List => {
             for scenario in scenario::ALL {
-                println!("{:<12} {}", scenario.name, scenario.about);
+                println!("{:<13} {}", scenario.name, scenario.about);
             }
             Ok(true)
         }

@@ -137,17 +137,22 @@ impl Load<'_> {
             return Ok(None);
         };
         let now = Instant::now();
+        // All of them first: a command that is begun takes a slot of one that has ended, and with it the moment it began.
+        let mut ended = 1;
         loop {
             let slot = done.result_of("a command of the benchmark")?.slot;
             self.latency.record(now.duration_since(self.begun[index][slot.index()]));
-            if refill {
-                self.begin(index, queue, now)?;
-            }
             match queue.poll() {
-                Some(next) => done = next,
-                None => return Ok(Some(now)),
+                Some(next) => (done, ended) = (next, ended + 1),
+                None => break,
             }
         }
+        if refill {
+            for _ in 0..ended {
+                self.begin(index, queue, now)?;
+            }
+        }
+        Ok(Some(now))
     }
 }
 

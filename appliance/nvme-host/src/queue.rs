@@ -125,6 +125,8 @@ impl Queue {
     }
 
     /// Begins a command. For a write, `fill` puts the data into the command's buffer. It is sent by the next turn or wait.
+    /// It may take the slot and the buffer of any command that has ended, also of one that [`Self::poll`] has not given
+    /// yet: first take all completions, and look at their data, then begin others.
     ///
     /// # Errors
     /// [`HostError::Full`].

@@ -107,8 +107,7 @@ impl Lab<'_> {
             self.say(&report::text(&outcome));
             outcomes.push(report::json(&outcome));
         }
-        drop(systems);
-        drop(nodes);
+        // While the peers still stand: one that polls would take the core of the node.
         let idle = if is_wanted(self.arguments, IDLE) { self.idle()? } else { Value::Null };
         Ok((outcomes, idle))
     }

@@ -7,6 +7,7 @@ pub mod linux;
 pub mod linux_host;
 pub mod linux_older;
 pub mod linux_restart;
+pub mod linux_shared;
 pub mod linux_volumes;
 pub mod reproducible;
 pub mod self_test;
@@ -50,6 +51,11 @@ pub const ALL: &[Scenario] = &[
         name: "linux_volumes",
         about: "volumes come, grow and go under a connected Linux host, and every command does to blocks what it says",
         run: linux_volumes::run,
+    },
+    Scenario {
+        name: "linux_shared",
+        about: "one volume and two hosts: reservations of every type, also after a restart, and write protection",
+        run: linux_shared::run,
     },
     Scenario {
         name: "linux_restart",

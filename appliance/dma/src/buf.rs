@@ -75,9 +75,9 @@ impl DmaBuf {
 
 impl AsRef<[u8]> for DmaBuf {
     fn as_ref(&self) -> &[u8] {
-        // SAFETY: the slot is inside the mapping (checked in `new`), and `len` within the slot (`new`, `resize`), which `core` keeps alive; it was zeroed by the
-        // kernel when mapped, so it is initialised. The slot belongs to this buffer alone, and a device that writes it
-        // owns the buffer (crate header), so it does not change below this reference.
+        // SAFETY: the slot is inside the mapping (checked in `new`), and `len` within the slot (`new`, `resize`); `core` keeps
+        // the mapping alive. It was zeroed by the kernel when mapped, so it is initialised. The slot belongs to this buffer
+        // alone, and a device that writes it owns the buffer (crate header), so it does not change below this reference.
         unsafe { slice::from_raw_parts(self.base.as_ptr(), self.len as usize) }
     }
 }

@@ -1,7 +1,7 @@
 //! Admin commands, on the admin queue of a controller with namespaces.
 
 use crate::choices::Choices;
-use crate::world::{OPEN_NQN, World, any_sqe};
+use crate::world::{World, any_sqe};
 use nvme_spec::log::GetLogPage;
 use nvme_spec::{AdminOpcode, Sqe, Status};
 
@@ -30,9 +30,7 @@ const RAE: u32 = 1 << 15;
 /// If the target does what it must not.
 pub fn admin(input: &[u8]) {
     let mut choices = Choices::new(input);
-    let mut world = World::new();
-    let cntlid = world.connect(OPEN_NQN, 0xffff, 0);
-    world.connect(OPEN_NQN, cntlid, 1);
+    let mut world = World::with_queues();
     while !choices.is_empty() {
         match choices.u8() % 8 {
             0..=5 => command(&mut world, &mut choices),

@@ -1,7 +1,7 @@
 //! I/O commands: what reaches the storage is a range that exists.
 
 use crate::choices::Choices;
-use crate::world::{OPEN_NQN, World, any_sqe};
+use crate::world::{World, any_sqe};
 use nvme_spec::NvmOpcode;
 
 /// Opcodes that are looked at more often than the others.
@@ -28,9 +28,7 @@ const OPCODES: [u8; 14] = [
 /// If the target does what it must not.
 pub fn nvm(input: &[u8]) {
     let mut choices = Choices::new(input);
-    let mut world = World::new();
-    let cntlid = world.connect(OPEN_NQN, 0xffff, 0);
-    world.connect(OPEN_NQN, cntlid, 1);
+    let mut world = World::with_queues();
     while !choices.is_empty() {
         match choices.u8() % 8 {
             0..=4 => command(&mut world, &mut choices),

@@ -67,6 +67,14 @@ impl World {
         world
     }
 
+    /// The same, with a host at the open subsystem that has an admin queue and an I/O queue.
+    pub(crate) fn with_queues() -> Self {
+        let mut world = Self::new();
+        let cntlid = world.connect(OPEN_NQN, 0xffff, 0);
+        world.connect(OPEN_NQN, cntlid, 1);
+        world
+    }
+
     pub(crate) fn add_namespace(&mut self, nsid: u32, blocks: u64) {
         let is_new = self.target.add_namespace(OPEN_NQN, namespace(nsid, blocks, Hosts::Any)).is_ok();
         assert_eq!(is_new, nsid > 0 && nsid <= 1024 && !self.namespaces.contains_key(&nsid));

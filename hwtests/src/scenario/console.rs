@@ -41,9 +41,11 @@ pub fn run(parts: &Parts, seed: u64) -> Result<()> {
     lab.steps.step("the console opens on Enter", || {
         console.wait(0, "press Enter", CONSOLE_ANSWER)?;
         let position = console.position();
-        console.send("\r")?;
-        console.wait(position, "ironbay> ", CONSOLE_ANSWER)?;
-        Ok(((), String::new()))
+        // A program types faster than the console wakes.
+        console.send("\rhelp\r")?;
+        let position = console.wait(position, "ironbay> ", CONSOLE_ANSWER)?;
+        console.wait(position, "reboot", CONSOLE_ANSWER)?;
+        Ok(((), "and takes what was typed with it".to_owned()))
     })?;
     for (input, expected) in pages() {
         lab.steps.step(&format!("page {input}"), || {

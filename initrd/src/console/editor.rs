@@ -74,6 +74,18 @@ impl Editor {
         }
     }
 
+    /// Listens while the console is silent. Once somebody is there: the bytes that have arrived and are still to be taken. Enter
+    /// does nothing but wake; a character that wakes is the first of a line.
+    pub fn wakes<'a>(&mut self, bytes: &'a [u8]) -> Option<&'a [u8]> {
+        for (at, byte) in bytes.iter().enumerate() {
+            let event = self.on_byte(*byte, &mut String::new());
+            if matches!(event, Some(Event::Line(_))) || !self.line.is_empty() {
+                return bytes.get(at + 1..);
+            }
+        }
+        None
+    }
+
     /// What has been typed so far.
     #[must_use]
     pub fn line(&self) -> &str {
@@ -97,10 +109,4 @@ impl Editor {
         };
         true
     }
-}
-
-/// Whether a byte on a silent console means that somebody is there.
-#[must_use]
-pub fn wakes(byte: u8) -> bool {
-    matches!(byte, b'\r' | b'\n' | b' '..=b'~')
 }

@@ -1,7 +1,7 @@
 //! The process `init console TTY`: one console device, from the first key to the next silence.
 
 use super::command::{Command, parse};
-use super::editor::{Editor, Event, wakes};
+use super::editor::{Editor, Event};
 use super::pages::{self, EngineFacts, NodeFacts};
 use super::{log, table};
 use crate::clock::uptime_ms;
@@ -60,10 +60,10 @@ async fn serve(tty: &str) -> io::Result<()> {
         engine: EngineClient::at(bus::ENGINE_SOCKET),
     };
     loop {
-        let first = console.silence().await?;
+        let (editor, bytes) = console.silence().await?;
         // Without the file init's lines go between ours: ugly, not wrong.
         let _ = File::create(&console.busy);
-        let result = console.talk(first).await;
+        let result = console.talk(editor, bytes).await;
         // It may be gone already; init removes it too.
         let _ = std::fs::remove_file(&console.busy);
         result?;
@@ -104,9 +104,11 @@ enum Confirm {
 }
 
 impl Console {
-    /// The plain log: waits for a key; prints the banner when the node has an address, and when that changes.
-    async fn silence(&self) -> io::Result<u8> {
+    /// The plain log: waits for a key; prints the banner when the node has an address, and when that changes. Gives what was typed
+    /// with that key: a program types faster than we look.
+    async fn silence(&self) -> io::Result<(Editor, Vec<u8>)> {
         let began = Instant::now();
+        let mut editor = Editor::default();
         let mut shown: Option<String> = None;
         loop {
             let look = Instant::now() + BANNER_LOOK;
@@ -114,8 +116,8 @@ impl Console {
             tokio::select! {
                 read = self.read(&mut buffer) => {
                     let length = read?;
-                    if let Some(byte) = buffer.get(..length).unwrap_or_default().iter().find(|b| wakes(**b)) {
-                        return Ok(*byte);
+                    if let Some(rest) = editor.wakes(buffer.get(..length).unwrap_or_default()) {
+                        return Ok((editor, rest.to_vec()));
                     }
                 }
                 () = sleep_until(look) => {
@@ -140,12 +142,11 @@ impl Console {
     }
 
     /// A conversation: ends with `quit` or with silence.
-    async fn talk(&mut self, first: u8) -> io::Result<()> {
-        let mut editor = Editor::default();
+    async fn talk(&mut self, mut editor: Editor, mut bytes: Vec<u8>) -> io::Result<()> {
         let mut confirm = None;
         self.write("\nIronbay console. Type `help` for the commands.\n").await?;
         self.write(PROMPT).await?;
-        let mut bytes = if first == b'\r' || first == b'\n' { Vec::new() } else { vec![first] };
+        self.write(editor.line()).await?;
         loop {
             for byte in std::mem::take(&mut bytes) {
                 let mut echo = String::new();

@@ -383,6 +383,23 @@ fn escape_sequences_type_nothing() {
     assert_eq!(typed(&[0, 1, 0x80, 0xff, b'x', b'\r']).0, [line("x")]);
 }
 
+/// Goal: what is typed together with the key that wakes the console is not lost; noise does not wake it.
+#[test]
+fn nothing_is_lost_on_waking() {
+    let lines = |bytes: &[u8]| -> Option<Vec<Event>> {
+        let mut editor = Editor::default();
+        let rest = editor.wakes(bytes)?;
+        Some(rest.iter().filter_map(|byte| editor.on_byte(*byte, &mut String::new())).collect())
+    };
+    for bytes in [b"\rstatus\r".as_slice(), b"\r\nstatus\r\n", b"status\r", b"\x1b[A\nstatus\n"] {
+        assert_eq!(lines(bytes), Some(vec![line("status")]), "{}", bytes.escape_ascii());
+    }
+    assert_eq!(lines(b"\r"), Some(vec![]));
+    for bytes in [b"".as_slice(), b"\x1b[24;80R\x03\x7f", &[0, 0xff]] {
+        assert_eq!(lines(bytes), None, "{}", bytes.escape_ascii());
+    }
+}
+
 /// Goal: a line that never ends does not grow memory.
 #[test]
 fn lines_are_bounded() {

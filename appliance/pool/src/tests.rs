@@ -9,7 +9,6 @@ mod map;
 mod power_cut;
 mod probe;
 mod settings;
-mod sim;
 mod space;
 
 use crate::{Begun, Job, Pool};

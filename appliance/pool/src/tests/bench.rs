@@ -1,12 +1,11 @@
 //! Drives on a bench: runs probes and jobs against them as the engine does, and pulls the plug.
 
-use super::sim::{Drive, Random, SimDrive};
 use super::{job, tank, uuid};
 use crate::{DriveId, Finding, Found, Imported, Job, JobError, Pool, Probe, begin_create_pool, import};
 use block::{BlockDevice, Completion, Op};
 use control::CreatePool;
-use core::hash::{Hash, Hasher};
-use std::hash::DefaultHasher;
+use core::hash::Hash;
+use sim::{Drive, Random, SimDrive, Trace};
 
 /// The power failed.
 #[derive(Debug, PartialEq, Eq)]
@@ -19,7 +18,7 @@ pub(super) struct Bench {
     /// Steps (submissions and completions) until the power fails.
     pub(super) cut_in: Option<u64>,
     /// Of everything that happened.
-    trace: DefaultHasher,
+    trace: Trace,
     uuids: u64,
 }
 
@@ -34,8 +33,7 @@ impl Bench {
             drives: drives.into_iter().map(SimDrive::new).collect(),
             random: Random(seed),
             cut_in: None,
-            // Fixed keys: equal runs give equal traces.
-            trace: DefaultHasher::new(),
+            trace: Trace::default(),
             uuids: 0,
         }
     }
@@ -48,11 +46,11 @@ impl Bench {
     }
 
     pub(super) fn trace(&self) -> u64 {
-        self.trace.finish()
+        self.trace.value()
     }
 
     fn note(&mut self, event: impl Hash) -> Result<(), PowerCut> {
-        event.hash(&mut self.trace);
+        self.trace.note(event);
         match &mut self.cut_in {
             Some(0) => return Err(PowerCut),
             Some(steps) => *steps -= 1,

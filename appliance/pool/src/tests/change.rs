@@ -133,11 +133,11 @@ fn second_change_has_to_wait() {
 #[test]
 fn failure_before_the_record_changes_nothing() {
     let (mut bench, mut pool) = Bench::with_tank(2);
-    bench.drives[0].drive.fails_after = Some(0);
+    bench.drives[0].drive.faults.fails_after = Some(0);
     let first = job(pool.begin_create_volume(&volume(1, 1)));
     let error = bench.run(&mut pool, first).expect("no cut").expect_err("drive S0 fails");
     expect!["Unavailable | drive S0 failed to zero new extents: write fault | drive/S0 |  | the change did not happen; check the drive, then try again"].assert_eq(&shown::<()>(Err(error.into())));
-    bench.drives[0].drive.fails_after = None;
+    bench.drives[0].drive.faults.fails_after = None;
     assert!(pool.volumes().is_empty());
     create(&mut bench, &mut pool, 1, 1);
 }
@@ -148,21 +148,21 @@ fn failure_before_the_record_changes_nothing() {
 fn failure_in_the_record_freezes_the_pool() {
     let (mut bench, mut pool) = Bench::with_tank(2);
     create(&mut bench, &mut pool, 1, 1);
-    bench.drives[1].drive.fails_after = Some(0);
+    bench.drives[1].drive.faults.fails_after = Some(0);
     let second = job(pool.begin_delete_volume(uuid(b'V', 1)));
     let error = bench.run(&mut pool, second).expect("no cut").expect_err("drive S1 fails");
     expect!["Unavailable | drive S1 failed to write the pool record: write fault | drive/S1 |  | restart the engine: it will find out whether the change happened, until then the pool accepts no changes"].assert_eq(&shown::<()>(Err(error.into())));
     assert_eq!(volumes(&pool).len(), 1);
     assert!(pool.is_settled());
     expect![[r#"FailedPrecondition | pool "tank" accepts no changes after a failed one: drive S1 failed to write the pool record: write fault | pool/tank |  | check the drive, then restart the engine"#]].assert_eq(&shown(pool.begin_create_volume(&volume(2, 1))));
-    bench.drives[1].drive.fails_after = None;
+    bench.drives[1].drive.faults.fails_after = None;
     assert_eq!(volumes(&bench.reopen()).len(), 0, "the deletion had reached drive S0");
 }
 
 /// Goal: the most volumes that a pool can have are 256; the 257th is refused by that limit.
 #[test]
 fn number_of_volumes_is_bounded() {
-    let mut bench = Bench::of([super::sim::Drive::new("S0", 400)], 1);
+    let mut bench = Bench::of([sim::Drive::new("S0", 400)], 1);
     let mut pool = bench.create(&super::tank(1)).expect("no cut").expect("no fault");
     for number in 1..=256 {
         create(&mut bench, &mut pool, number, 1);

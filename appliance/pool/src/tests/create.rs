@@ -1,12 +1,12 @@
 //! Creating and deleting pools: what is refused and why, and what is left on the drives.
 
 use super::bench::Bench;
-use super::sim::Drive;
 use super::{MIB, job, shown, tank, uuid, volume};
 use crate::{KnownDrive, Role, begin_create_pool};
 use block::Blocks;
 use control::CreatePool;
 use expect_test::{Expect, expect};
+use sim::Drive;
 
 /// A node with one drive of each kind.
 fn node() -> Vec<KnownDrive> {
@@ -26,7 +26,7 @@ fn node() -> Vec<KnownDrive> {
     );
     bench.drives[2].drive.geometry.is_block_atomic = false;
     bench.drives[3].drive.put(512, b"EFI PART");
-    bench.drives[6].drive.unreadable.push(0);
+    bench.drives[6].drive.faults.unreadable.insert(0);
     let pond = CreatePool {
         uuid: uuid(b'P', 2),
         name: "pond".into(),
@@ -190,7 +190,7 @@ fn pool_with_volumes_is_not_deleted() {
 #[test]
 fn failed_creation_leaves_no_pool() {
     let mut bench = Bench::new(2, 1);
-    bench.drives[1].drive.fails_after = Some(2);
+    bench.drives[1].drive.faults.fails_after = Some(2);
     let error = bench.create(&tank(2)).expect("no cut").expect_err("drive S1 fails");
     assert_eq!(error.to_string(), "drive S1 failed to erase: write fault");
     assert_eq!(error.role_after_creation(), Role::Leftover);

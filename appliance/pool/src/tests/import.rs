@@ -153,7 +153,7 @@ fn copied_drive_is_refused() {
     let mut bench = bench_with(2, 1);
     let mut copy = bench.drives[0].drive.clone();
     copy.serial = "COPY".to_owned();
-    bench.drives.push(super::sim::SimDrive::new(copy));
+    bench.drives.push(sim::SimDrive::new(copy));
     let imported = bench.import();
     let expected = "drives S0 and COPY both claim to be member 0 (recorded as S0): one is a copy of the other; \
                     remove the copy and restart";
@@ -213,10 +213,10 @@ fn leftover_of_an_earlier_attempt_is_free() {
     let mut bench = Bench::new(3, 1);
     let mut attempt = tank(0);
     attempt.drive_serials = vec!["S1".to_owned(), "S2".to_owned()];
-    bench.drives[1].drive.fails_after = Some(4);
+    bench.drives[1].drive.faults.fails_after = Some(4);
     let error = bench.create(&attempt).expect("no cut").expect_err("drive S1 fails");
     assert!(!error.is_undecided, "{error}");
-    bench.drives[1].drive.fails_after = None;
+    bench.drives[1].drive.faults.fails_after = None;
     attempt.drive_serials = vec!["S0".to_owned(), "S1".to_owned()];
     bench.create(&attempt).expect("no cut").expect("no fault");
     let imported = bench.import();
@@ -230,12 +230,12 @@ fn unsettled_pool_serves_nothing() {
     let mut bench = bench_with(2, 1);
     let mut pool = bench.import().pools.remove(0);
     assert!(pool.begin_create_volume(&volume(9, 1)).is_err());
-    bench.drives[0].drive.fails_after = Some(0);
+    bench.drives[0].drive.faults.fails_after = Some(0);
     let settle = job(pool.begin_settle());
     let error = bench.run(&mut pool, settle).expect("no cut").expect_err("drive S0 fails");
     assert_eq!(error.to_string(), "drive S0 failed to bring the pool record up to date: write fault");
     assert!(!pool.is_settled());
-    bench.drives[0].drive.fails_after = None;
+    bench.drives[0].drive.faults.fails_after = None;
     let settle = job(pool.begin_settle());
     bench.run(&mut pool, settle).expect("no cut").expect("no fault");
     assert!(pool.is_settled());

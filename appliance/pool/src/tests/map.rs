@@ -1,10 +1,10 @@
 //! Where ranges of volumes lie.
 
-use super::sim::Random;
 use crate::map::segments;
 use crate::{MapError, MemberIndex, Segment};
 use block::{Blocks, Lba};
 use ondisk::{LbaSize, Name, Run, Settings, VolumeRecord};
+use sim::Random;
 
 /// A volume of three runs on two members: 2, 1 and 3 extents.
 fn sample() -> VolumeRecord {

@@ -1,10 +1,10 @@
 //! Looking at drives: each thing that can be on one has its own answer.
 
 use super::bench::Bench;
-use super::sim::Drive;
 use crate::Finding;
 use block::MediaError;
 use ondisk::{LABEL_LBA, Signature, Slot};
+use sim::Drive;
 
 fn finding(prepare: impl FnOnce(&mut Drive)) -> Finding {
     let mut drive = Drive::new("S0", 64);
@@ -68,7 +68,9 @@ fn either_label_or_record_identifies_a_member() {
         (whole.pool, whole.drive, whole.slots.clone())
     );
 
-    let Finding::Ours(unreadable) = tampered(|d| d.unreadable.push(LABEL_LBA.0)) else { panic!("a member") };
+    let Finding::Ours(unreadable) = tampered(|d| d.faults.unreadable.extend([LABEL_LBA.0])) else {
+        panic!("a member")
+    };
     assert_eq!(unreadable.label_flaw.as_deref(), Some("unrecovered read error"));
 
     let Finding::Ours(no_record) = tampered(|d| d.put(SLOT_B + 200, b"!")) else { panic!("a member") };
@@ -121,7 +123,7 @@ fn record_of_another_drive_is_a_flaw() {
 #[test]
 fn unreadable_drives_are_failed() {
     let unreadable = Finding::Unreadable(MediaError::Unreadable);
-    assert_eq!(finding(|d| d.unreadable.push(0)), unreadable);
-    assert_eq!(finding(|d| d.unreadable.push(20)), unreadable);
-    assert_eq!(finding(|d| d.unreadable.push(64 * 256 - 1)), unreadable);
+    assert_eq!(finding(|d| d.faults.unreadable.extend([0])), unreadable);
+    assert_eq!(finding(|d| d.faults.unreadable.extend([20])), unreadable);
+    assert_eq!(finding(|d| d.faults.unreadable.extend([64 * 256 - 1])), unreadable);
 }

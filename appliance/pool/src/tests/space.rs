@@ -1,10 +1,10 @@
 //! Allocation: spread, fallback, bounds, and agreement with a naive model.
 
-use super::sim::Random;
 use super::uuid;
 use crate::space::{NoSpace, Space};
 use ondisk::limits::{RUNS_MAX, VOLUMES_MAX};
 use ondisk::{LbaSize, MemberRecord, Name, PoolRecord, Run, Serial, Settings, VolumeRecord};
+use sim::Random;
 use std::collections::BTreeMap;
 
 fn pool(extents: &[u32]) -> PoolRecord {

@@ -1,0 +1,59 @@
+//! Running seeds: each twice with equal traces, and a failing one prints the line that repeats it.
+//!
+//! | variable | meaning |
+//! |---|---|
+//! | `SIM_SEED=17` | only this seed |
+//! | `SIM_MINUTES=480` | new seeds until so many minutes have passed (`make sim HOURS=8`) |
+
+use core::hash::{Hash, Hasher};
+use core::ops::Range;
+use core::time::Duration;
+use std::hash::DefaultHasher;
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::time::Instant;
+
+/// The hash of everything that happened in a run. Fixed keys: equal runs give equal traces.
+#[derive(Clone, Debug, Default)]
+pub struct Trace(DefaultHasher);
+
+impl Trace {
+    /// Something happened.
+    pub fn note(&mut self, event: impl Hash) {
+        event.hash(&mut self.0);
+    }
+
+    /// All of it.
+    #[must_use]
+    pub fn value(&self) -> u64 {
+        self.0.finish()
+    }
+}
+
+/// Lives each seed twice; `live` gives the trace. `test` is what `cargo test` calls this test, `package` its crate.
+///
+/// # Panics
+/// If a life panics, or its two traces differ; the message repeats the seed.
+pub fn every_seed(package: &str, test: &str, seeds: Range<u64>, live: impl Fn(u64) -> u64) {
+    let variable = |name| std::env::var(name).ok().and_then(|text| text.parse::<u64>().ok());
+    let run = |seed| {
+        let again = format!("SIM_SEED={seed} cargo test -p {package} {test}");
+        match catch_unwind(AssertUnwindSafe(|| (live(seed), live(seed)))) {
+            Ok((first, second)) => assert_eq!(first, second, "seed {seed} is not deterministic: {again}"),
+            Err(_) => panic!("seed {seed} fails: {again}"),
+        }
+    };
+    if let Some(seed) = variable("SIM_SEED") {
+        return run(seed);
+    }
+    let first_new = seeds.end;
+    seeds.for_each(run);
+    if let Some(minutes) = variable("SIM_MINUTES") {
+        let begin = Instant::now();
+        let mut seed = first_new;
+        while begin.elapsed() < Duration::from_secs(minutes * 60) {
+            run(seed);
+            seed += 1;
+        }
+        println!("{package} {test}: {seed} seeds, no failure");
+    }
+}

@@ -4,8 +4,8 @@
 //!  listen ─▶ Accepted{socket}          watch(socket) ─▶ Readable{socket} ─ receive(socket, memory) ─▶ bytes
 //!  send(socket, outgoing) ─▶ ended at once, or later Sent{socket}         close(socket) ─▶ Closed
 //! ```
-//! Receiving and sending are plain system calls that never wait; io_uring accepts, watches the sockets that are silent,
-//! sends the rest of what a socket does not take at once, and is what the core sleeps in (docs/decisions/0006 has the
+//! Receiving and sending are plain system calls that never wait; io_uring watches the listeners and the sockets that are
+//! silent, sends the rest of what a socket does not take at once, and is what the core sleeps in (docs/decisions/0006 has the
 //! figures behind that).
 //!
 //! UNSAFETY: the kernel reads and writes memory while an operation is in flight; safe Rust has no word for that. Here

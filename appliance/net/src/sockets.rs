@@ -9,19 +9,19 @@ use crate::input::{Hot, Input};
 use crate::limits::{
     COMPLETIONS_MAX, DROP_ROUNDS_MAX, DROP_WAIT_MS, PIECES_MAX, SOCKETS_MAX, SUBMISSIONS_MAX,
 };
-use crate::listener::{Listener, ListenerId, local_address, peer_address, set_no_delay};
+use crate::listener::{Accepted, Doors, ListenerId};
 use crate::output::{Send, Spares};
 use crate::ring::{Finished, Ring, RingKind};
 use crate::slab::{Key, Slab};
 use crate::zero_copy::ZeroCopy;
 use core::mem;
 use core::time::Duration;
-use io_uring::{cqueue, opcode, types};
+use io_uring::{opcode, types};
 use nix::sys::socket::{Shutdown, shutdown};
 use std::collections::VecDeque;
 use std::io;
 use std::net::SocketAddr;
-use std::os::fd::{AsRawFd, FromRawFd, OwnedFd};
+use std::os::fd::{AsRawFd, OwnedFd};
 
 /// Names a socket.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -95,13 +95,12 @@ pub struct Net {
     pub(crate) iovecs: Vec<libc::iovec>,
     pub(crate) spares: Spares,
     pub(crate) zero_copy: ZeroCopy,
-    listeners: Vec<Option<Listener>>,
+    doors: Doors,
     events: VecDeque<Event>,
     waker: Waker,
     /// The kernel writes the eventfd's counter here.
     wake_count: Box<[u8; 8]>,
     is_wake_armed: bool,
-    is_accepting: bool,
 }
 
 impl core::fmt::Debug for Net {
@@ -113,7 +112,7 @@ impl core::fmt::Debug for Net {
 /// What a completion belongs to: the upper 8 bits of `user_data`; the rest is a socket's key or a listener's number.
 pub(crate) mod kind {
     pub(crate) const WAKE: u64 = 1;
-    pub(crate) const ACCEPT: u64 = 2;
+    pub(crate) const LISTENER: u64 = 2;
     pub(crate) const POLL: u64 = 3;
     pub(crate) const SEND: u64 = 4;
     pub(crate) const ZERO_COPY: u64 = 5;
@@ -139,12 +138,11 @@ impl Net {
             iovecs: Vec::with_capacity(PIECES_MAX),
             spares: Spares::new(),
             zero_copy: ZeroCopy::new(),
-            listeners: Vec::new(),
+            doors: Doors::new(),
             events: VecDeque::with_capacity(COMPLETIONS_MAX as usize),
             waker,
             wake_count: Box::new([0; 8]),
             is_wake_armed: false,
-            is_accepting: true,
         })
     }
 
@@ -153,37 +151,17 @@ impl Net {
     /// # Errors
     /// If the address is taken or not ours.
     pub fn listen(&mut self, address: SocketAddr) -> io::Result<(ListenerId, SocketAddr)> {
-        let (listener, local) = Listener::open(address)?;
-        let id = ListenerId(self.listeners.len());
-        self.listeners.push(Some(listener));
-        self.arm_accept(id);
-        Ok((id, local))
+        self.doors.listen(&mut self.ring, address)
     }
 
     /// Takes no more connections. Those that exist stay.
     pub fn stop_listening(&mut self) {
-        self.is_accepting = false;
-        for place in &mut self.listeners {
-            let Some(listener) = place else { continue };
-            if listener.is_armed {
-                // Ends the accept operation; its completion drops the listener.
-                let _ = shutdown(listener.fd.as_raw_fd(), Shutdown::Both);
-            } else {
-                *place = None;
-            }
-        }
+        self.doors.close();
     }
 
     /// Listens again where accepting had failed for want of descriptors or memory. Called now and then.
     pub fn rearm(&mut self) {
-        if !self.is_accepting {
-            return;
-        }
-        for index in 0..self.listeners.len() {
-            if self.listeners[index].as_ref().is_some_and(|listener| !listener.is_armed) {
-                self.arm_accept(ListenerId(index));
-            }
-        }
+        self.doors.rearm(&mut self.ring);
     }
 
     /// The other end will see the end of the stream after what was sent. Receiving goes on.
@@ -216,7 +194,7 @@ impl Net {
 
     /// Sleeps until something happens, another thread wakes us, or `timeout` has passed.
     pub fn wait(&mut self, timeout: Duration) {
-        if !self.events.is_empty() {
+        if !self.events.is_empty() || self.doors.has_waiting() {
             return;
         }
         self.cool_all();
@@ -237,9 +215,20 @@ impl Net {
             if let Some(event) = self.events.pop_front() {
                 return Some(event);
             }
-            let Some(finished) = self.ring.poll() else { return self.next_hot() };
-            if let Some(event) = self.on_finished(finished) {
-                return Some(event);
+            if let Some(finished) = self.ring.poll() {
+                if let Some(event) = self.on_finished(finished) {
+                    return Some(event);
+                }
+            } else if let Some(accepted) = self.doors.next(&mut self.ring) {
+                if let Some(event) = self.adopt(accepted) {
+                    return Some(event);
+                }
+            } else {
+                let event = self.next_hot();
+                if event.is_none() {
+                    self.doors.begin_round();
+                }
+                return event;
             }
         }
     }
@@ -251,9 +240,10 @@ impl Net {
                 self.is_wake_armed = false;
                 Some(Event::Woken)
             }
-            kind::ACCEPT => {
+            kind::LISTENER => {
                 let index = usize::try_from(value).expect("a listener's number is small");
-                self.on_accepted(ListenerId(index), finished)
+                self.doors.on_polled(ListenerId(index), finished.result);
+                None
             }
             kind::POLL => self.on_polled(SocketId(Key::from_bits(value))),
             kind::SEND => self.on_sent(SocketId(Key::from_bits(value)), finished),
@@ -262,30 +252,9 @@ impl Net {
         }
     }
 
-    fn on_accepted(&mut self, id: ListenerId, finished: Finished) -> Option<Event> {
-        if !cqueue::more(finished.flags) {
-            let place = &mut self.listeners[id.0];
-            if let Some(listener) = place {
-                listener.is_armed = false;
-            }
-            if !self.is_accepting {
-                *place = None;
-            } else if finished.result >= 0 {
-                self.arm_accept(id);
-            }
-        }
-        // After an error (no descriptor, no memory) `rearm` tries again later.
-        if finished.result < 0 {
-            return None;
-        }
-        // SAFETY: a successful accept gives a new descriptor that nobody else owns.
-        let fd = unsafe { OwnedFd::from_raw_fd(finished.result) };
-        if !self.is_accepting || set_no_delay(&fd).is_err() {
-            return None;
-        }
-        let addresses = (peer_address(fd.as_raw_fd()), local_address(fd.as_raw_fd()));
-        // A connection that is gone again has no peer; one too many is closed.
-        let (Ok(peer), Ok(local)) = addresses else { return None };
+    /// Takes a connection in; one too many is closed.
+    fn adopt(&mut self, accepted: Accepted) -> Option<Event> {
+        let Accepted { listener, fd, peer, local } = accepted;
         let socket = Socket {
             fd,
             input: Input::default(),
@@ -295,7 +264,7 @@ impl Net {
             is_closing: false,
         };
         let key = self.sockets.insert(socket).ok()?;
-        Some(Event::Accepted { listener: id, socket: SocketId(key), peer, local })
+        Some(Event::Accepted { listener, socket: SocketId(key), peer, local })
     }
 
     pub(crate) fn finish_close(&mut self, id: SocketId) {
@@ -307,17 +276,6 @@ impl Net {
             self.sockets.remove(id.0);
             self.events.push_back(Event::Closed { socket: id });
         }
-    }
-
-    fn arm_accept(&mut self, id: ListenerId) {
-        let Some(listener) = &mut self.listeners[id.0] else { return };
-        listener.is_armed = true;
-        let entry = opcode::AcceptMulti::new(types::Fd(listener.fd.as_raw_fd()))
-            .flags(libc::SOCK_CLOEXEC)
-            .build()
-            .user_data(user_data(kind::ACCEPT, id.0 as u64));
-        // SAFETY: the entry names no memory.
-        unsafe { self.ring.push(entry) };
     }
 
     #[cfg(test)]

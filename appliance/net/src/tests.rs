@@ -1,7 +1,7 @@
 //! Sockets of a `Net` against plain blocking sockets over loopback.
 #![expect(clippy::wildcard_enum_match_arm, reason = "a test waits for one kind of event")]
 
-use crate::limits::{HOT_SOCKETS_MAX, MISSES_MAX, PROBE_AFTER_S, UNCONFIRMED_MS_MAX};
+use crate::limits::{ACCEPTS_PER_ROUND_MAX, HOT_SOCKETS_MAX, MISSES_MAX, PROBE_AFTER_S, UNCONFIRMED_MS_MAX};
 use crate::{Event, Net, Received, SocketId, Waker};
 use core::time::Duration;
 use dma::{Arena, ArenaConfig};
@@ -163,6 +163,39 @@ fn all_of_many_connections_are_served() {
             }
         }
     }
+}
+
+/// Goal: however many connections wait, a round lets a bounded number of them in, and tries the sockets of those who are in; all
+/// come in in the end, without a sleep in between.
+#[test]
+fn a_crowd_comes_in_by_and_by() {
+    let mut bench = connected();
+    assert!(bench.net.poll().is_none(), "a round begins");
+    bench.net.watch(bench.socket, true);
+    let address = bench.stream.peer_addr().expect("an address");
+    let count = 3 * ACCEPTS_PER_ROUND_MAX + 1;
+    let crowd: Vec<TcpStream> =
+        (0..count).map(|_| TcpStream::connect(address).expect("there is room to wait")).collect();
+    bench.net.flush();
+    let mut rounds = Vec::new();
+    while rounds.iter().sum::<usize>() < crowd.len() {
+        let (mut accepted, mut tries) = (0, 0);
+        while let Some(event) = bench.net.poll() {
+            match event {
+                Event::Accepted { .. } => accepted += 1,
+                Event::Readable { .. } => tries += 1,
+                other => panic!("{other:?}"),
+            }
+        }
+        assert_eq!(tries, 1, "who is in is served in every round");
+        rounds.push(accepted);
+        if rounds.len() < 4 {
+            // It looks at once whether there are more; a sleep here would be longer than the test may take.
+            bench.net.wait(Duration::from_secs(60));
+        }
+    }
+    let full = ACCEPTS_PER_ROUND_MAX;
+    assert_eq!(rounds, [full, full, full, 1]);
 }
 
 /// Goal: nothing is said about a connection that nobody watches any more.

@@ -226,11 +226,10 @@ fn namespace(config: &NamespaceConfig, is_served: bool, nsattr: u8) -> IdentifyN
     id.dlfeat = 0b1001;
     if is_small {
         emulate_small_blocks(&mut id);
-    } else {
-        id.mssrl = U16::new(COPY_RANGE_BLOCKS_MAX);
-        id.mcl = U32::new(COPY_BLOCKS_MAX);
-        id.msrc_z = u8::try_from(COPY_RANGES_MAX.saturating_sub(1)).unwrap_or(u8::MAX);
     }
+    id.mssrl = U16::new(COPY_RANGE_BLOCKS_MAX);
+    id.mcl = U32::new(COPY_BLOCKS_MAX);
+    id.msrc_z = u8::try_from(COPY_RANGES_MAX.saturating_sub(1)).unwrap_or(u8::MAX);
     let bytes = config.blocks.bytes().map_or(u64::MAX, |bytes| bytes.0);
     id.nvmcap = u128::from(bytes).to_le_bytes();
     if !is_served {

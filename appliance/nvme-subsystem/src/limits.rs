@@ -71,7 +71,8 @@ pub const COPY_RANGES_MAX: u16 = 128;
 pub const COPY_RANGE_BLOCKS_MAX: u16 = 1024;
 
 /// Copy: logical blocks of one command (MCL): 64 MiB of 4 KiB blocks, half a second for a drive that reads and writes one
-/// buffer after the other at 250 MB/s.
+/// buffer after the other at 250 MB/s. Of 512-byte blocks it is 8 MiB: a copy that starts or ends within the drives' blocks has
+/// its part of the volume for itself, so it must be short.
 pub const COPY_BLOCKS_MAX: u32 = 16 * 1024;
 
 /// Longest fused Compare and Write: one block of the drives, which is written at once. ESXi compares single blocks.

@@ -2,7 +2,6 @@
 //! yet, the range lists of some commands, checks itself when it has arrived (`range_list`).
 
 use crate::config::NamespaceConfig;
-use crate::identify::LBA_SHIFT;
 use crate::limits::{COPY_RANGES_MAX, TRANSFER_MAX};
 use crate::outcome::{Answer, Command, Io, IoKind, Outcome};
 use crate::range_list::{self, Copying, Dataset};
@@ -112,8 +111,7 @@ fn copy(namespace: &NamespaceConfig, command: &Command<'_>) -> Result<IoKind, St
         return Err(Status::INVALID_PROTECTION_INFORMATION.dnr());
     }
     let count = u16::from(flags.count_z()).saturating_add(1);
-    // Identify says MCL 0 for small blocks: they would have to be read, merged and written one by one.
-    if count > COPY_RANGES_MAX || namespace.lba_shift != LBA_SHIFT {
+    if count > COPY_RANGES_MAX {
         return Err(Status::SIZE_LIMIT_EXCEEDED.dnr());
     }
     check_list::<CopyRange>(command, u32::from(count), u32::from(COPY_RANGES_MAX))?;

@@ -5,7 +5,7 @@
 
 use crate::limits::{COPY_BLOCKS_MAX, COPY_RANGE_BLOCKS_MAX};
 use crate::span::Span;
-use block::Bytes;
+use block::{BLOCK_SIZE, Bytes};
 use nvme_spec::{CopyRange, DatasetRange, Status};
 use zerocopy::FromBytes;
 
@@ -97,6 +97,12 @@ impl Copying {
         self.fua
     }
 
+    /// Its ranges may start and end within blocks.
+    #[must_use]
+    pub fn has_parts(&self) -> bool {
+        1u64.checked_shl(u32::from(self.lba_shift)).is_none_or(|bytes| bytes < BLOCK_SIZE as u64)
+    }
+
     /// The ranges in `data`, all of them checked.
     ///
     /// # Errors
@@ -142,6 +148,13 @@ impl CopyRanges<'_> {
     #[must_use]
     pub fn to(&self) -> Span {
         self.to
+    }
+
+    /// All of them, and the destination, start and end between blocks.
+    #[must_use]
+    pub fn is_whole(&self) -> bool {
+        let mut sources = (0..).map_while(|index| self.get(index));
+        self.to.is_whole() && sources.all(Span::is_whole)
     }
 
     /// What is copied, range by range; `None` behind the last.

@@ -55,7 +55,7 @@ impl Target {
         let command = connection.command(slot);
         command.area = steps::area(&io, command);
         let Some(area) = command.area else { return self.advance(place, connection, slot, io) };
-        let want = if steps::is_exclusive(&io) {
+        let want = if steps::is_exclusive(&io, command) {
             Want::Exclusive { at_drives: self.at_drives(connection, &area) }
         } else {
             Want::Ordinary

@@ -6,7 +6,7 @@
 //! | Write, Write Zeroes that start or end within a block | read these blocks (`edges`); write |
 //! | Compare | read into buffers aside; compare |
 //! | Compare and Write | read into buffers aside; compare, write |
-//! | Copy | read a piece into a buffer aside; write it; the next piece |
+//! | Copy | read a piece into a buffer aside, and the block of which it is a part; write it; the next piece |
 //! | Dataset Management | zeroes, a bounded number of operations at a time |
 //!
 //! Each buffer of a command lies in one piece on one drive (see `chunks`), so reads and writes are one operation for each
@@ -41,15 +41,15 @@ pub(crate) fn has_more(io: &Io) -> bool {
 }
 
 /// Nobody else may be at the blocks while the command is: it writes what it makes of what it has read.
-pub(crate) fn is_exclusive(io: &Io) -> bool {
+pub(crate) fn is_exclusive(io: &Io, command: &Command) -> bool {
     match io.kind {
         IoKind::CompareAndWrite { .. } => true,
+        IoKind::Copy(copying) => copying.ranges(list(command)).is_ok_and(|ranges| !ranges.is_whole()),
         IoKind::Write { span, .. } | IoKind::WriteZeroes { span, .. } => !span.is_whole(),
         IoKind::Read { .. }
         | IoKind::Verify { .. }
         | IoKind::Compare { .. }
         | IoKind::Dataset(_)
-        | IoKind::Copy(_)
         | IoKind::Flush => false,
     }
 }
@@ -57,7 +57,11 @@ pub(crate) fn is_exclusive(io: &Io) -> bool {
 /// A command that asks for its turn although nobody has a claim: it wants to be alone, or others must see which blocks it
 /// reaches.
 pub(crate) fn must_ask(io: &Io) -> bool {
-    is_exclusive(io) || matches!(io.kind, IoKind::Dataset(_) | IoKind::Copy(_))
+    match io.kind {
+        IoKind::CompareAndWrite { .. } | IoKind::Dataset(_) | IoKind::Copy(_) => true,
+        IoKind::Write { span, .. } | IoKind::WriteZeroes { span, .. } => !span.is_whole(),
+        IoKind::Read { .. } | IoKind::Verify { .. } | IoKind::Compare { .. } | IoKind::Flush => false,
+    }
 }
 
 /// The blocks that a command reaches; for a list of ranges what is between them, too. `None` if there are none, or if the
@@ -92,6 +96,8 @@ pub(crate) fn aside(io: &Io) -> Option<Shape> {
         IoKind::Write { span, .. } | IoKind::WriteZeroes { span, .. } => {
             (!span.is_whole()).then_some(edges::SHAPE)
         }
+        // One for what is read, one for what it becomes a part of.
+        IoKind::Copy(copying) if copying.has_parts() => Some(Shape::plain(2 * CHUNK_BYTES)),
         IoKind::Copy(_) => Some(Shape::plain(CHUNK_BYTES)),
         IoKind::Read { .. } | IoKind::Verify { .. } | IoKind::Dataset(_) | IoKind::Flush => None,
     }
@@ -154,7 +160,7 @@ impl Target {
                 self.plan_zeroes(batch, tag(0), io.volume, (lba, blocks), fua).map_err(status_of)
             }
             IoKind::Dataset(dataset) => self.plan_dataset(batch, tag(0), command, io.volume, dataset),
-            IoKind::Copy(copying) => self.plan_copy(batch, tag(CHUNKS_MAX), command, io.volume, copying),
+            IoKind::Copy(copying) => self.plan_copy(batch, tag, command, io.volume, copying),
             IoKind::Flush => {
                 let (pool, _) = self.exported(io.volume).ok_or(MapError::NoVolume).map_err(status_of)?;
                 let flush = |drive: &pool::Drive| (drive.id, tag(0), Op::Flush);

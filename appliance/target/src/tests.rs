@@ -156,6 +156,7 @@ impl Bench {
             pool: POOL,
             name: "vol".into(),
             size_bytes: 32 << 20,
+            block_size: 4096,
             allowed_hosts: control::AllowedHosts::default(),
         };
         let Ok(Begun::Job(job)) = pool.begin_create_volume(&request) else { panic!("a volume") };
@@ -232,14 +233,19 @@ impl Bench {
     }
 
     /// The volume gets logical blocks of 512 bytes.
-    fn with_small_blocks(mut self) -> Self {
+    fn with_small_blocks(self) -> Self {
+        self.with_small_blocks_up_to(65_536)
+    }
+
+    /// The volume gets so many logical blocks of 512 bytes.
+    fn with_small_blocks_up_to(mut self, count: usize) -> Self {
         let nqn = self.nqn.clone();
         let subsystems = &mut self.target.subsystems;
         subsystems.remove_namespace(&nqn, 1).expect("the volume");
         let namespace = NamespaceConfig {
             nsid: 1,
             uuid: VOLUME,
-            blocks: Blocks(8192),
+            blocks: Blocks(count as u64 / 8),
             lba_shift: 9,
             volume: 1,
             hosts: Hosts::Any,

@@ -245,8 +245,8 @@ fn namespaces_change_under_a_host() {
     assert_eq!(answer.cqe.status(), Status::INVALID_NAMESPACE.dnr());
 }
 
-/// Goal: a namespace with 512-byte blocks tells its size and its atomic units in them, and its commands are counted in them;
-/// Copy is refused as Identify says.
+/// Goal: a namespace with 512-byte blocks tells its size and its atomic units in them, and its commands are counted in them,
+/// Copy and its limits, too.
 #[test]
 fn small_blocks() {
     let mut target = target();
@@ -262,7 +262,7 @@ fn small_blocks() {
     assert_eq!((id.nsze.get(), id.lbaf[0].lbads, id.nsfeat), (2048, 9, 0x12));
     let atomic = [id.nawun_z, id.nawupf_z, id.nacwu_z, id.nabsn, id.nabspf, id.npwg_z, id.npwa_z];
     assert!(atomic.iter().all(|field| field.get() == 7) && id.nabo.get() == 0);
-    assert_eq!((id.mssrl.get(), id.mcl.get()), (0, 0));
+    assert_eq!((id.mssrl.get(), id.mcl.get(), id.msrc_z), (1024, 16 * 1024, 127));
     let Outcome::Io(io) = host.outcome(queue, command(NvmOpcode::WRITE, 2045, 3), 1536) else {
         panic!("inside")
     };
@@ -274,7 +274,21 @@ fn small_blocks() {
     };
     assert_eq!(refused(command(NvmOpcode::WRITE, 2046, 3), 1536), Status::LBA_OUT_OF_RANGE.dnr());
     assert_eq!(refused(command(NvmOpcode::READ, 0, 1), 4096), Status::INVALID_SGL_LENGTH.dnr());
-    let (mut copy, _) = copy(8, &[(0, 1)]);
-    copy.nsid = 1.into();
-    assert_eq!(refused(copy, 32), Status::SIZE_LIMIT_EXCEEDED.dnr());
+    for (to, range, is_whole) in
+        [(16, (0, 8), true), (16, (1, 8), false), (9, (0, 8), false), (16, (0, 7), false)]
+    {
+        let (mut sqe, data) = copy(to, &[range]);
+        sqe.nsid = 1.into();
+        let Outcome::Io(io) = host.outcome(queue, sqe, 32) else { panic!("a good command") };
+        let IoKind::Copy(copying) = io.kind else { panic!("another command") };
+        let ranges = copying.ranges(&data).expect("inside");
+        assert_eq!((copying.has_parts(), ranges.is_whole()), (true, is_whole), "{range:?} to {to}");
+        assert_eq!(ranges.to().start(), Bytes(to * 512));
+    }
+    let (mut behind, data) = copy(2047, &[(0, 2)]);
+    behind.nsid = 1.into();
+    let Outcome::Io(Io { kind: IoKind::Copy(copying), .. }) = host.outcome(queue, behind, 32) else {
+        panic!("the list says more")
+    };
+    assert_eq!(copying.ranges(&data).map(drop), Err(Status::LBA_OUT_OF_RANGE.dnr()));
 }

@@ -10,7 +10,7 @@ use nvme_tcp::host::Data;
 use zerocopy::{FromZeros, IntoBytes};
 
 /// Dataset Management with these ranges (first block, blocks).
-fn dataset(host: &mut Host, ranges: &[(u64, u32)], is_deallocate: bool) -> Status {
+pub(super) fn dataset(host: &mut Host, ranges: &[(u64, u32)], is_deallocate: bool) -> Status {
     let mut sqe = Sqe::new(NvmOpcode::DATASET_MANAGEMENT.0, 1);
     sqe.cdw10 = u32::try_from(ranges.len() - 1).expect("at most 256 ranges").into();
     sqe.cdw11 = DatasetFlags::new().with_deallocate(is_deallocate).into_bits().into();
@@ -21,7 +21,7 @@ fn dataset(host: &mut Host, ranges: &[(u64, u32)], is_deallocate: bool) -> Statu
 }
 
 /// Copy of these ranges (first block, blocks) to block `to`.
-fn copy(host: &mut Host, to: u64, ranges: &[(u64, u16)]) -> Status {
+pub(super) fn copy(host: &mut Host, to: u64, ranges: &[(u64, u16)]) -> Status {
     let mut sqe = Sqe::new(NvmOpcode::COPY.0, 1);
     sqe.set_slba(to);
     let count_z = u8::try_from(ranges.len() - 1).expect("at most 128 ranges");

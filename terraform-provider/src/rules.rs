@@ -1,7 +1,9 @@
 //! Rules for values, checked before anything is planned. An error completes the sentence "*attribute* …".
 
 use crate::units::bytes;
-use control::limits::{ALLOWED_HOSTS_MAX, NAME_LEN_MAX, NQN_LEN_MAX, POOL_DRIVES_MAX, SIZE_STEP_BYTES};
+use control::limits::{
+    ALLOWED_HOSTS_MAX, BLOCK_SIZES, NAME_LEN_MAX, NQN_LEN_MAX, POOL_DRIVES_MAX, SIZE_STEP_BYTES,
+};
 use tf_framework::Value;
 use uuid::Uuid;
 
@@ -25,6 +27,17 @@ pub(crate) fn size(value: &Value) -> Result<(), String> {
         .checked_next_multiple_of(SIZE_STEP_BYTES)
         .unwrap_or(u64::MAX - u64::MAX % SIZE_STEP_BYTES);
     Err(format!("must be a multiple of 1 MiB (1048576 bytes), not {size}; the next is {}", bytes(next)))
+}
+
+/// The size of a volume's logical blocks.
+pub(crate) fn block_size(value: &Value) -> Result<(), String> {
+    match value.as_u64() {
+        Some(size) if !BLOCK_SIZES.map(u64::from).contains(&size) => {
+            let [small, large] = BLOCK_SIZES;
+            Err(format!("must be {small} or {large}, not {size}"))
+        }
+        Some(_) | None => Ok(()),
+    }
 }
 
 /// A reference to a pool.

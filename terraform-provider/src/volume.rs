@@ -13,6 +13,7 @@ use crate::rules;
 use crate::units::bytes;
 use api::v1;
 use api::v1::get_volume_request::Key;
+use control::limits::BLOCK_SIZE_DEFAULT;
 use std::collections::BTreeSet;
 use tf_framework::{
     Attribute, Change, Context, Diagnostic, Diagnostics, Failed, Object, Resource, Schema, Type, Value,
@@ -40,6 +41,8 @@ fn inputs() -> Vec<Attribute> {
     let pool = "The pool's id: `ironbay_pool.NAME.id`. Another pool makes another volume.";
     let size = "Size; a multiple of 1 MiB (1048576). `provider::ironbay::parse_size(\"10GiB\")` helps. Grows in place; \
                 shrinking is refused.";
+    let blocks = "Bytes of a logical block as hosts see it: `512` for hosts that cannot use others, such as ESXi, or `4096`, because \
+                  drives write 4 KiB at once. It cannot change in place: what hosts store counts in blocks. Default: `4096`.";
     let protection =
         "Refuse to destroy or replace this volume. To lift it, apply `false` first. Default: `false`.";
     let force = "Destroy also while hosts are connected. Default: `false`.";
@@ -49,6 +52,10 @@ fn inputs() -> Vec<Attribute> {
         Attribute::required("name", Type::String, name).requires_replace().check(rules::name),
         Attribute::required("pool", Type::String, pool).requires_replace().check(rules::pool_id),
         Attribute::required("size_bytes", Type::Int, size).check(rules::size),
+        Attribute::optional("block_size", Type::Int, blocks)
+            .default(u64::from(BLOCK_SIZE_DEFAULT))
+            .requires_replace()
+            .check(rules::block_size),
         Attribute::optional("allowed_hosts", Type::String.set(), hosts).check(rules::hosts),
         Attribute::optional("deletion_protection", Type::Bool, protection).default(false),
         Attribute::optional("force_delete", Type::Bool, force).default(false),
@@ -106,6 +113,7 @@ impl Resource<Node> for VolumeResource {
             name: text(&planned, "name"),
             pool: text(&planned, "pool"),
             size_bytes: planned.get("size_bytes").and_then(Value::as_u64).unwrap_or_default(),
+            block_size: block_size(&planned),
             allowed_hosts: allowed_hosts(&planned),
         };
         let made = context
@@ -201,6 +209,12 @@ impl Resource<Node> for VolumeResource {
     }
 }
 
+/// The block size of a plan; 0, which stands for the node's default, if it says none.
+fn block_size(planned: &Object) -> u32 {
+    let size = planned.get("block_size").and_then(Value::as_u64);
+    size.and_then(|size| u32::try_from(size).ok()).unwrap_or_default()
+}
+
 /// The hosts of a plan; none if there is no list.
 fn allowed_hosts(planned: &Object) -> Option<v1::AllowedHosts> {
     let hosts = planned.get("allowed_hosts").and_then(Value::as_list)?;
@@ -252,6 +266,7 @@ fn state(volume: &v1::Volume, inputs: Object) -> Object {
         ("name", volume.name.as_str().into()),
         ("pool", volume.pool_id.as_str().into()),
         ("size_bytes", volume.size_bytes.into()),
+        ("block_size", volume.block_size.into()),
         ("allowed_hosts", hosts.unwrap_or(Value::Null)),
         ("id", volume.id.as_str().into()),
         ("uuid", volume.id.as_str().into()),
@@ -296,11 +311,17 @@ fn protected(prior: &Object) -> Option<Diagnostic> {
 
 fn replace_warning(prior: &Object, because: &[&'static str]) -> Diagnostic {
     let name = text(prior, "name");
+    let why = if because.contains(&"block_size") {
+        "Partition tables and file systems count in blocks of the size that the volume was made with, so it cannot change in \
+         place: make a second volume and copy the data to keep them."
+    } else {
+        "Volumes cannot be renamed or moved yet."
+    };
     Diagnostic::warning(
         format!("All data of volume {name:?} will be lost"),
         format!(
-            "A change of {} makes a new, empty volume and deletes the present one ({}). Volumes cannot be renamed or moved \
-             yet. Set deletion_protection to rule this out.",
+            "A change of {} makes a new, empty volume and deletes the present one ({}). {why} Set deletion_protection to \
+             rule this out.",
             because.join(" and "),
             text(prior, "id")
         ),

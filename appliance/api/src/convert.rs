@@ -63,6 +63,7 @@ pub fn volume(status: VolumeStatus, portals: Vec<v1::Portal>) -> v1::Volume {
         pool_id: status.pool.to_string(),
         pool_name: status.pool_name,
         size_bytes: status.size_bytes,
+        block_size: status.block_size,
         state: state.into(),
         connection: Some(connection(status.subsystem_nqn, status.nsid, portals)),
         hosts: status.hosts,

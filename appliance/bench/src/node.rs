@@ -100,6 +100,7 @@ fn make_volume(output: &mut impl BufRead, volume_bytes: u64) -> Result<Target> {
             name: "bench".to_owned(),
             pool: "bench".to_owned(),
             size_bytes: volume_bytes,
+            block_size: 0,
             allowed_hosts: None,
         };
         client.create_volume(volume).await

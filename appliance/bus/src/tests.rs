@@ -39,6 +39,7 @@ fn volume() -> VolumeStatus {
         pool: Uuid::from_u128(2),
         pool_name: "tank".into(),
         size_bytes: 1 << 20,
+        block_size: 512,
         state: VolumeState::Offline,
         nsid: 3,
         subsystem_nqn: "nqn".into(),

@@ -14,6 +14,12 @@ pub const POOL_DRIVES_MAX: usize = 16;
 /// Sizes of volumes are multiples of this: one extent of a pool.
 pub const SIZE_STEP_BYTES: u64 = 1 << 20;
 
+/// Sizes that a volume's logical blocks may have, in bytes (NVM 1.1 figure 116, LBADS: of its values those that hosts use).
+pub const BLOCK_SIZES: [u32; 2] = [512, 4096];
+
+/// Bytes of a logical block where nobody says otherwise: what drives write at once.
+pub const BLOCK_SIZE_DEFAULT: u32 = 4096;
+
 /// An NQN (NVMe Base 2.1 §4.7: 223 bytes).
 pub const NQN_LEN_MAX: usize = 223;
 

@@ -36,6 +36,8 @@ pub struct CreateVolume {
     pub name: String,
     /// A multiple of 1 MiB, at least 1 MiB.
     pub size_bytes: u64,
+    /// Bytes of a logical block as hosts see it, one of [`crate::limits::BLOCK_SIZES`]; never changes.
+    pub block_size: u32,
     /// Which hosts may use it.
     pub allowed_hosts: AllowedHosts,
 }

@@ -123,6 +123,8 @@ pub struct VolumeStatus {
     pub pool_name: String,
     /// Size.
     pub size_bytes: u64,
+    /// Bytes of a logical block as hosts see it.
+    pub block_size: u32,
     /// State.
     pub state: VolumeState,
     /// Namespace identifier within the subsystem.

@@ -188,6 +188,7 @@ fn create(engine: &Engine) -> String {
         pool,
         name: "vol".into(),
         size_bytes,
+        block_size: 4096,
         allowed_hosts: AllowedHosts::default(),
     };
     call(engine, Request::CreateVolume(request));

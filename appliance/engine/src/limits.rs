@@ -1,6 +1,9 @@
 //! Bounds of the engine.
 
-use control::limits::{DRIVES_MAX, NAME_LEN_MAX, POOL_DRIVES_MAX, SERIAL_LEN_MAX, SIZE_STEP_BYTES};
+use control::limits::{
+    BLOCK_SIZE_DEFAULT, BLOCK_SIZES, DRIVES_MAX, NAME_LEN_MAX, POOL_DRIVES_MAX, SERIAL_LEN_MAX,
+    SIZE_STEP_BYTES,
+};
 use core::time::Duration;
 
 // No more pools than subsystems come of the drives of a node.
@@ -11,6 +14,11 @@ const _: () = assert!(NAME_LEN_MAX == ondisk::limits::NAME_LEN_MAX);
 const _: () = assert!(SERIAL_LEN_MAX == ondisk::limits::SERIAL_LEN_MAX);
 const _: () = assert!(POOL_DRIVES_MAX == ondisk::limits::MEMBERS_MAX);
 const _: () = assert!(SIZE_STEP_BYTES == ondisk::EXTENT_BYTES);
+const _: () = assert!(
+    BLOCK_SIZES[0] == ondisk::LbaSize::B512.bytes()
+        && BLOCK_SIZES[1] == ondisk::LbaSize::B4096.bytes()
+        && BLOCK_SIZE_DEFAULT == BLOCK_SIZES[1]
+);
 
 /// Memory of the arena that a drive may keep: a file drive has a buffer of zeroes of 128 KiB, and large buffers are two
 /// thirds of an arena.

@@ -1,6 +1,7 @@
 //! A whole engine on file and memory drives, with a real host side over loopback.
 
 mod access;
+mod block_size;
 mod control_plane;
 mod data_plane;
 #[path = "../../target/src/tests/host.rs"]
@@ -82,6 +83,7 @@ fn volume_request(number: u128, size_bytes: u64) -> Request {
         pool: POOL,
         name,
         size_bytes,
+        block_size: 4096,
         allowed_hosts: AllowedHosts::default(),
     })
 }

@@ -91,6 +91,7 @@ fn engine(mode: Mode) -> (Engine, String) {
         pool: POOL,
         name: "vol".into(),
         size_bytes: 32 << 20,
+        block_size: 4096,
         allowed_hosts: control::AllowedHosts::default(),
     };
     call(Request::CreateVolume(request));

@@ -129,10 +129,12 @@ impl Manager {
         let name = validate::name(&request.name)?;
         let size_bytes = validate::size_bytes(request.size_bytes)
             .map_err(|error| error.object(format!("volume/{name}")))?;
+        let block_size = validate::block_size(request.block_size)
+            .map_err(|error| error.object(format!("volume/{name}")))?;
         let pool = pool_named(&self.engine.pools().await?, &request.pool)?;
         let allowed_hosts = validate::allowed_hosts(request.allowed_hosts)
             .map_err(|error| error.object(format!("volume/{name}")))?;
-        let create = CreateVolume { uuid, pool, name, size_bytes, allowed_hosts };
+        let create = CreateVolume { uuid, pool, name, size_bytes, block_size, allowed_hosts };
         let volume = self.engine.create_volume(create).await?;
         tracing::debug!(volume = volume.name, bytes = volume.size_bytes, "Volume is there");
         self.with_portals(volume).await

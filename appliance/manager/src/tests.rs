@@ -47,6 +47,7 @@ impl EngineService for Listed {
                     pool: create.pool,
                     pool_name: "tank".into(),
                     size_bytes: create.size_bytes,
+                    block_size: create.block_size,
                     state: VolumeState::Online,
                     nsid: 1,
                     subsystem_nqn: "nqn".into(),
@@ -116,11 +117,13 @@ async fn a_volume_is_made_in_the_named_pool() {
             name: "db".into(),
             pool: pool.into(),
             size_bytes: 1 << 20,
+            block_size: 512,
             allowed_hosts: Some(v1::AllowedHosts { nqns: vec!["nqn.2014-08.org:a".into()] }),
         };
         let volume = client.create_volume(request).await.expect("the volume is made");
         let hosts = volume.allowed_hosts.expect("a list").nqns;
         assert_eq!(hosts, ["nqn.2014-08.org:a"]);
+        assert_eq!(volume.block_size, 512);
         assert_eq!(volume.pool_id, tank().uuid.to_string());
         assert!(Uuid::try_parse(&volume.id).is_ok_and(|id| !id.is_nil()));
         let connection = volume.connection.expect("how to connect");
@@ -140,10 +143,15 @@ async fn refusals_arrive_whole() {
         name: "db".into(),
         pool: pool.into(),
         size_bytes,
+        block_size: 0,
         allowed_hosts: None,
     };
     let size = refused(client.create_volume(request("tank", 5)).await);
     assert_eq!((size.field.as_str(), size.object.as_str()), ("size_bytes", "volume/db"));
+    let blocks = v1::CreateVolumeRequest { block_size: 1024, ..request("tank", 1 << 20) };
+    let blocks = refused(client.create_volume(blocks).await);
+    assert_eq!((blocks.field.as_str(), blocks.object.as_str()), ("block_size", "volume/db"));
+    assert_eq!(blocks.remedy, "use 512 or 4096");
     let pool = refused(client.create_volume(request("pond", 1 << 20)).await);
     assert_eq!((pool.kind, pool.object.as_str()), (ErrorKind::NotFound, "pool/pond"));
     let id = tank().uuid.to_string();

@@ -52,6 +52,16 @@ impl LbaSize {
         }
     }
 
+    /// By its bytes; `None` for a size that is not stored.
+    #[must_use]
+    pub const fn of_bytes(bytes: u32) -> Option<Self> {
+        match bytes {
+            512 => Some(Self::B512),
+            4096 => Some(Self::B4096),
+            _ => None,
+        }
+    }
+
     /// In bytes.
     #[must_use]
     pub const fn bytes(self) -> u32 {

@@ -21,41 +21,29 @@ use ondisk::{
 use uuid::Uuid;
 
 impl Pool {
-    /// Begins to create a volume with 4096-byte blocks; see [`Pool::begin_create_volume_with`].
-    ///
-    /// # Errors
-    /// As there.
-    pub fn begin_create_volume(&mut self, request: &CreateVolume) -> Result<Begun, ControlError> {
-        let access = access_of(&request.allowed_hosts)
-            .map_err(|error| error.object(format!("volume/{}", request.name)))?;
-        self.begin_create_volume_with(request, Settings { access, ..Settings::new(LbaSize::B4096) })
-    }
-
-    /// Begins to create a volume with these settings. The same request again, for a volume that exists, changes nothing.
+    /// Begins to create a volume. The same request again, for a volume that exists, changes nothing.
     ///
     /// That name and UUID are unique among the volumes of other pools is checked by the caller.
     ///
     /// # Errors
     /// What is wrong with the request or the pool, for the operator.
-    pub fn begin_create_volume_with(
-        &mut self,
-        request: &CreateVolume,
-        settings: Settings,
-    ) -> Result<Begun, ControlError> {
+    pub fn begin_create_volume(&mut self, request: &CreateVolume) -> Result<Begun, ControlError> {
         let object = format!("volume/{}", request.name);
         let name = checked_name("volume", &request.name)?;
         let extents = checked_size(request.size_bytes).map_err(|e| e.object(object.as_str()))?;
+        let lba_size = checked_block_size(request.block_size).map_err(|e| e.object(object.as_str()))?;
+        let access = access_of(&request.allowed_hosts).map_err(|e| e.object(object.as_str()))?;
         if request.uuid.is_nil() {
             let error = ControlError::new(ErrorKind::InvalidArgument, "the UUID of a volume must not be nil");
             return Err(error.object(object).field("id").remedy("send a random UUID (version 4)"));
         }
         if let Some(existing) = self.volume(request.uuid) {
-            let is_same = existing.settings.lba_size == settings.lba_size
-                && existing.settings.access == settings.access;
+            let is_same = existing.settings.lba_size == lba_size && existing.settings.access == access;
             if existing.name == name && existing.extents == extents && is_same {
                 return Ok(Begun::Unchanged);
             }
-            let message = format!("volume {} exists with another name, size or settings", request.uuid);
+            let message =
+                format!("volume {} exists with another name, size, block size or hosts", request.uuid);
             let error = ControlError::new(ErrorKind::AlreadyExists, message);
             return Err(error
                 .object(format!("volume/{}", existing.name))
@@ -76,6 +64,7 @@ impl Pool {
         let runs = self.allocate(&object, &[], extents)?;
         let mut next = self.next_record()?;
         let (nsid, revision) = (smallest_free_nsid(&next.volumes), next.generation);
+        let settings = Settings { access, ..Settings::new(lba_size) };
         let volume = VolumeRecord { uuid: request.uuid, name, nsid, extents, revision, settings, runs };
         next.volumes.insert(next.volumes.partition_point(|v| v.nsid < nsid), volume);
         self.accept_settings(&next, request.uuid)?;
@@ -224,6 +213,16 @@ fn checked_size(size_bytes: u64) -> Result<u32, ControlError> {
         ControlError::new(ErrorKind::ResourceExhausted, message)
             .field("size_bytes")
             .remedy("choose a size that the pool has free")
+    })
+}
+
+/// The size of a volume's logical blocks.
+fn checked_block_size(bytes: u32) -> Result<LbaSize, ControlError> {
+    LbaSize::of_bytes(bytes).ok_or_else(|| {
+        let message = format!("a volume cannot have blocks of {bytes} bytes");
+        ControlError::new(ErrorKind::InvalidArgument, message)
+            .field("block_size")
+            .remedy("choose 512 or 4096")
     })
 }
 

@@ -321,6 +321,7 @@ pub(crate) fn volume_statuses(
         pool: record.pool,
         pool_name: record.name.to_string(),
         size_bytes: u64::from(volume.extents) * EXTENT_BYTES,
+        block_size: volume.settings.lba_size.bytes(),
         state,
         nsid: volume.nsid,
         subsystem_nqn: subsystem_nqn.to_owned(),

@@ -40,6 +40,7 @@ fn volume(number: u64, size_mib: u64) -> CreateVolume {
         pool: uuid(b'P', 1),
         name: format!("v{number}"),
         size_bytes: size_mib * MIB,
+        block_size: 4096,
     }
 }
 

@@ -227,12 +227,13 @@ pub fn volumes(volumes: &[VolumeStatus]) -> String {
     if volumes.is_empty() {
         return "no volume; create one with the API, `ironbay volume create` or Terraform\n".to_owned();
     }
-    let mut table = Table::new(&["NAME", "POOL", "SIZE>", "STATE", "NSID>", "HOSTS>"]);
+    let mut table = Table::new(&["NAME", "POOL", "SIZE>", "LBA>", "STATE", "NSID>", "HOSTS>"]);
     for v in volumes {
         table.row(&[
             v.name.clone(),
             v.pool_name.clone(),
             Bytes(v.size_bytes).rounded().to_string(),
+            v.block_size.to_string(),
             volume_state(v.state).to_owned(),
             v.nsid.to_string(),
             v.hosts.len().to_string(),

@@ -126,6 +126,7 @@ fn facts() -> EngineFacts {
             pool: uuid,
             pool_name: "tank".to_owned(),
             size_bytes: 1_610_612_736,
+            block_size: 4096,
             state: VolumeState::Online,
             nsid: 1,
             subsystem_nqn: NQN.to_owned(),
@@ -211,8 +212,8 @@ fn engine_pages() {
     "#]]
     .assert_eq(&pages::pools(&facts.pools));
     expect![[r#"
-        NAME                                         POOL     SIZE  STATE   NSID  HOSTS
-        a-name-of-a-volume-that-is-as-long-as-name~  tank  1.5 GiB  online     1      1
+        NAME                                   POOL     SIZE   LBA  STATE   NSID  HOSTS
+        a-name-of-a-volume-that-is-as-long-a~  tank  1.5 GiB  4096  online     1      1
         a-name-of-a-volume-that-is-as-long-as-names-may-be-0123456789012: uuid
           00000000-0000-0000-0000-0000000000b2
     "#]]

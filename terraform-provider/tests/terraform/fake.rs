@@ -291,6 +291,7 @@ impl VolumeService for Services {
             pool_id: request.pool,
             pool_name: pool.name,
             size_bytes: request.size_bytes,
+            block_size: if request.block_size == 0 { 4096 } else { request.block_size },
             state: v1::VolumeState::Online.into(),
             connection: Some(v1::Connection {
                 subsystem_nqn: pool.subsystem_nqn,

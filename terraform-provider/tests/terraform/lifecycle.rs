@@ -46,6 +46,7 @@ fn whole_life(endpoint: &str) {
         format!("nqn.2014-08.org.nvmexpress:uuid:{}", pool["id"].as_str().unwrap())
     );
     assert_eq!(made["nsid"], 1);
+    assert_eq!(made["block_size"], 4096);
     let portal = &made["portals"][0];
     let command = format!(
         "nvme connect -t tcp -a {} -s {} -n {}",
@@ -112,6 +113,53 @@ fn change_hosts(terraform: &Terraform, endpoint: &str) {
         let nqns =
             |hosts: Vec<&str>| hosts.into_iter().map(|host| format!("nqn.2014-08.org:{host}")).collect();
         assert_eq!(told.map(|allowed| allowed.nqns), hosts.map(nqns), "{more}");
+    }
+}
+
+/// Blocks of 512 bytes: made so, kept by a growth and an import, in no plan afterwards; another size needs another volume, and the
+/// plan says why.
+fn small_blocks(endpoint: &str) {
+    let Some(terraform) = Terraform::new(endpoint) else { return };
+    terraform.configure(&pool_and_volume(64 * MIB, "block_size = 512"));
+    terraform.apply();
+    terraform.assert_empty_plan();
+    let told = beside(endpoint, async |c| c.volumes().await.expect("it answers")).remove(0);
+    assert_eq!(told.block_size, 512);
+    terraform.configure(&pool_and_volume(128 * MIB, "block_size = 512"));
+    assert_eq!(terraform.actions(), [("ironbay_volume.db".to_owned(), "update".to_owned())]);
+    terraform.apply();
+    let grown = terraform.state("ironbay_volume.db");
+    assert_eq!((&grown["id"], &grown["block_size"]), (&told.id.as_str().into(), &512.into()));
+    terraform.run(&["state", "rm", "ironbay_volume.db"]);
+    terraform.run(&["import", "-no-color", "ironbay_volume.db", "db"]);
+    assert_eq!(terraform.state("ironbay_volume.db"), grown);
+    terraform.assert_empty_plan();
+    // Not said any more, it is the default: another volume.
+    for more in ["", "block_size = 4096"] {
+        terraform.configure(&pool_and_volume(128 * MIB, more));
+        assert_eq!(terraform.actions(), [("ironbay_volume.db".to_owned(), "delete,create".to_owned())]);
+        let planned = terraform.try_plan();
+        let warnings = planned.warnings();
+        assert_eq!(warnings[0].summary, "All data of volume \"db\" will be lost", "{planned:#?}");
+        assert!(warnings[0].detail.contains("count in blocks"), "{planned:#?}");
+    }
+    terraform.configure(&pool_and_volume(128 * MIB, "block_size = 512\n  deletion_protection = true"));
+    terraform.apply();
+    terraform.configure(&pool_and_volume(128 * MIB, "deletion_protection = true"));
+    assert_eq!(terraform.try_plan().error().summary, "Volume \"db\" is protected from deletion");
+}
+
+/// Goal: 512-byte blocks work against the double.
+#[test]
+fn small_blocks_on_the_fake() {
+    small_blocks(&Fake::start().endpoint);
+}
+
+/// Goal: 512-byte blocks work against the daemon that ships.
+#[test]
+fn small_blocks_on_the_real_node() {
+    if Terraform::new("").is_some() {
+        small_blocks(RealNode::start().endpoint());
     }
 }
 

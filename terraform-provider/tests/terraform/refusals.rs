@@ -35,6 +35,7 @@ fn wrong_values() {
             "pool = \"tank\"",
             "ironbay_pool.NAME.id",
         ),
+        (volume("db", "1048576\n  block_size = 1024"), "block_size = 1024", "must be 512 or 4096, not 1024"),
         (pool("[]"), "drives = []", "must name 1 to 16 drives"),
         (pool("[\"S0\", \"\"]"), "drives = [\"S0\", \"\"]", "serial numbers"),
         (

@@ -30,6 +30,7 @@ fn create(engine: &Engine, number: u128, allowed_hosts: AllowedHosts) -> VolumeS
         pool: POOL,
         name: format!("vol-{number}"),
         size_bytes: 8 << 20,
+        block_size: 4096,
         allowed_hosts,
     };
     volume_of(call(engine, Request::CreateVolume(create)))

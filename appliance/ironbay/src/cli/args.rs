@@ -2,6 +2,7 @@
 
 use block::{Bytes, SizeError};
 use clap::{Args, Parser, Subcommand, ValueEnum};
+use control::limits::{BLOCK_SIZE_DEFAULT, BLOCK_SIZES};
 use std::net::SocketAddr;
 use std::time::Duration;
 
@@ -120,7 +121,9 @@ pub(crate) enum VolumeCommand {
     #[command(after_help = "Example:\n  ironbay volume list")]
     List,
     /// Make a volume; it reads as zeroes.
-    #[command(after_help = "Example:\n  ironbay volume create db --pool tank --size 100GiB")]
+    #[command(
+        after_help = "Examples:\n  ironbay volume create db --pool tank --size 100GiB\n  ironbay volume create esx --pool tank --size 1TiB --block-size 512"
+    )]
     Create {
         /// Its name: 1 to 63 of a-z, 0-9 and -.
         name: String,
@@ -130,6 +133,10 @@ pub(crate) enum VolumeCommand {
         /// A multiple of 1 MiB: 512MiB, 10GiB, or bytes.
         #[arg(long, value_parser = size)]
         size: u64,
+        /// Bytes of a logical block as hosts see it: 512 for hosts that cannot use others, such as ESXi, else 4096,
+        /// because drives write 4 KiB at once. It never changes.
+        #[arg(long, value_name = "BYTES", default_value_t = BLOCK_SIZE_DEFAULT, value_parser = block_size)]
+        block_size: u32,
         /// NQN of a host that may use it, as in the host's /etc/nvme/hostnqn; may be repeated. Without any, every host may
         /// on a node in insecure mode, and none on others.
         #[arg(long = "allow-host", value_name = "NQN")]
@@ -252,6 +259,11 @@ fn size(text: &str) -> Result<u64, SizeError> {
     text.parse().map(|Bytes(n)| n)
 }
 
+fn block_size(text: &str) -> Result<u32, String> {
+    let known = text.parse().ok().filter(|bytes| BLOCK_SIZES.contains(bytes));
+    known.ok_or_else(|| "a logical block has 512 or 4096 bytes".to_owned())
+}
+
 fn io_size(text: &str) -> Result<u32, String> {
     let bytes = size(text).map_err(|e| e.to_string())?;
     u32::try_from(bytes)
@@ -287,6 +299,26 @@ mod tests {
     fn every_command_has_an_example() {
         Arguments::command().debug_assert();
         check(&mut Arguments::command());
+    }
+
+    /// Goal: blocks have one of the two sizes, and the refusal says both.
+    #[test]
+    fn block_sizes() {
+        let parse = |size: &[&str]| {
+            let start = ["ironbay", "volume", "create", "db", "--pool", "tank", "--size", "1GiB"];
+            Arguments::try_parse_from(start.iter().chain(size).copied())
+        };
+        let chosen = |size: &[&str]| match parse(size).map(|arguments| arguments.command) {
+            Ok(Command::Volume(VolumeCommand::Create { block_size, .. })) => Some(block_size),
+            _ => None,
+        };
+        assert_eq!(chosen(&[]), Some(4096));
+        assert_eq!(chosen(&["--block-size", "512"]), Some(512));
+        assert_eq!(chosen(&["--block-size", "4096"]), Some(4096));
+        for bad in ["0", "1024", "4KiB", "x"] {
+            let error = parse(&["--block-size", bad]).expect_err("no block size").to_string();
+            assert!(error.contains("512 or 4096"), "{error}");
+        }
     }
 
     /// Goal: a volume is named, or portal, NQN and NSID are; not half of it.

@@ -104,10 +104,11 @@ async fn call_volume(client: &Client, command: VolumeCommand) -> Result<Answer, 
     let shown = |volume: v1::Volume| Answer::new(text::volume(&volume), json::volume(&volume));
     match command {
         VolumeCommand::List => Ok(Answer::list(&client.volumes().await?, text::volumes, json::volume)),
-        VolumeCommand::Create { name, pool, size, allow_hosts, id } => {
+        VolumeCommand::Create { name, pool, size, block_size, allow_hosts, id } => {
             let id = id.unwrap_or_else(|| Uuid::new_v4().to_string());
             let allowed_hosts = (!allow_hosts.is_empty()).then_some(v1::AllowedHosts { nqns: allow_hosts });
-            let request = v1::CreateVolumeRequest { id, name, pool, size_bytes: size, allowed_hosts };
+            let request =
+                v1::CreateVolumeRequest { id, name, pool, size_bytes: size, block_size, allowed_hosts };
             Ok(shown(client.create_volume(request).await?))
         }
         VolumeCommand::Get { volume } => Ok(shown(volume_named(client, volume).await?)),

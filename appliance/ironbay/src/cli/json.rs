@@ -49,7 +49,7 @@ pub(crate) fn volume(volume: &v1::Volume) -> Value {
     });
     json!({
         "id": volume.id, "name": volume.name, "pool_id": volume.pool_id, "pool_name": volume.pool_name,
-        "size_bytes": volume.size_bytes, "state": volume_state(volume.state()), "connection": connection,
+        "size_bytes": volume.size_bytes, "block_size": volume.block_size, "state": volume_state(volume.state()), "connection": connection,
         "hosts": volume.hosts, "revision": volume.revision,
         "allowed_hosts": volume.allowed_hosts.as_ref().map(|allowed| &allowed.nqns),
     })

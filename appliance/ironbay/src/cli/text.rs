@@ -126,6 +126,7 @@ pub(crate) fn volumes(volumes: &[v1::Volume]) -> String {
     let mut table = Table::new(&[
         ("NAME", Align::Left),
         ("SIZE", Align::Right),
+        ("BLOCKS", Align::Right),
         ("POOL", Align::Left),
         ("STATE", Align::Left),
         ("NSID", Align::Right),
@@ -137,6 +138,7 @@ pub(crate) fn volumes(volumes: &[v1::Volume]) -> String {
         table.row(vec![
             volume.name.clone(),
             human(volume.size_bytes),
+            volume.block_size.to_string(),
             volume.pool_name.clone(),
             volume_state(volume.state()).into(),
             nsid,
@@ -169,6 +171,7 @@ pub(crate) fn volume(volume: &v1::Volume) -> String {
         ("pool", volume.pool_name.clone()),
         ("state", volume_state(volume.state()).to_owned()),
         ("size", exact(volume.size_bytes)),
+        ("blocks", format!("{} bytes", volume.block_size)),
         ("subsystem", connection.subsystem_nqn.clone()),
         ("nsid", connection.nsid.to_string()),
         ("portals", portals(&connection.portals)),
@@ -257,6 +260,7 @@ mod tests {
             pool_id: String::new(),
             pool_name: "tank".into(),
             size_bytes: 10 << 30,
+            block_size: 512,
             state: v1::VolumeState::Online.into(),
             connection: Some(v1::Connection {
                 subsystem_nqn: "nqn.2014-08.org.nvmexpress:uuid:1".into(),
@@ -273,6 +277,7 @@ mod tests {
             pool       tank
             state      online
             size       10 GiB (10737418240 bytes)
+            blocks     512 bytes
             subsystem  nqn.2014-08.org.nvmexpress:uuid:1
             nsid       1
             portals    10.0.0.5:4420

@@ -70,6 +70,37 @@ fn creation_is_repeatable() {
     assert_eq!(node.json(&["volume", "list"]).as_array().map(Vec::len), Some(1));
 }
 
+/// Goal: a volume may have 512-byte blocks, which are shown, stay when it grows, and are what hosts count in; another size is
+/// refused with those that there are.
+#[test]
+fn blocks_of_512_bytes() {
+    let dir = dir();
+    let node = start(&dir, &["S0"]);
+    node.run(&["pool", "create", "tank", "--drive", "S0"]).done();
+    let small = ["volume", "create", "esx", "--pool", "tank", "--size", "8MiB", "--block-size", "512"];
+    assert_eq!(node.json(&small)["block_size"], 512);
+    let plain = node.json(&["volume", "create", "db", "--pool", "tank", "--size", "8MiB"]);
+    assert_eq!(plain["block_size"], 4096, "{plain}");
+    assert_eq!(node.json(&["volume", "resize", "esx", "--size", "16MiB"])["block_size"], 512);
+    assert!(node.run(&["volume", "get", "esx"]).done().contains("blocks     512 bytes\n"));
+    let list = node.run(&["volume", "list"]).done();
+    assert!(list.lines().any(|line| line.starts_with("esx") && line.contains(" 512 ")), "{list}");
+    let range = ["--offset", "512", "--length", "1536", "--io-size", "512"];
+    node.run(&[&["io", "--volume", "esx", "write"], &range[..]].concat()).done();
+    node.run(&[&["io", "--volume", "esx", "verify"], &range[..]].concat()).done();
+    let text = node.run(&[&["io", "--volume", "db", "write"], &range[..]].concat()).stderr;
+    assert!(text.contains("4096"), "that one has larger blocks: {text}");
+    let wrong =
+        node.run(&["volume", "create", "x", "--pool", "tank", "--size", "8MiB", "--block-size", "1024"]);
+    assert_eq!(wrong.code, 2);
+    assert!(
+        wrong.stderr.contains("--block-size") && wrong.stderr.contains("512 or 4096"),
+        "{}",
+        wrong.stderr
+    );
+    node.stop();
+}
+
 /// Goal: more than there is, is refused with how much there is.
 #[test]
 fn no_space_says_how_much_there_is() {

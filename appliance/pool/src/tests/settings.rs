@@ -1,12 +1,12 @@
 //! Settings of volumes: kept through restarts, bounded, and durable before they are current.
 
 use super::bench::Bench;
-use super::{job, shown, uuid, volume};
+use super::{grow, job, shown, uuid, volume};
 use crate::{
     Access, Begun, HostNqn, LbaSize, Pool, Registrant, Reservation, ReservationType, Reserved, Settings,
     WriteProtect,
 };
-use control::ControlError;
+use control::{ControlError, CreateVolume};
 use expect_test::expect;
 
 fn with_volume() -> (Bench, Pool) {
@@ -68,10 +68,20 @@ fn settings_come_back_after_a_restart() {
 fn volume_is_created_with_its_settings() {
     let (mut bench, mut pool) = Bench::with_tank(1);
     let wanted = Settings { access: hosts([1]), ..Settings::new(LbaSize::B512) };
-    run(&mut bench, &mut pool, |pool| pool.begin_create_volume_with(&volume(1, 2), wanted.clone()));
+    let allowed_hosts = crate::settings::allowed_hosts(&wanted.access);
+    let request = CreateVolume { allowed_hosts, block_size: 512, ..volume(1, 2) };
+    run(&mut bench, &mut pool, |pool| pool.begin_create_volume(&request));
     assert_eq!(settings(&bench.reopen(), 1), &wanted);
-    assert!(matches!(pool.begin_create_volume_with(&volume(1, 2), wanted), Ok(Begun::Unchanged)));
-    expect!["AlreadyExists | volume 56000000-0400-0800-0000-000000000001 exists with another name, size or settings | volume/v1 | id | choose another UUID"].assert_eq(&shown(pool.begin_create_volume(&volume(1, 2))));
+    assert_eq!(pool.volume_statuses("nqn")[0].block_size, 512);
+    assert!(matches!(pool.begin_create_volume(&request), Ok(Begun::Unchanged)));
+    for other in [
+        CreateVolume { block_size: 4096, ..request.clone() },
+        CreateVolume { allowed_hosts: control::AllowedHosts::default(), ..request.clone() },
+    ] {
+        expect!["AlreadyExists | volume 56000000-0400-0800-0000-000000000001 exists with another name, size, block size or hosts | volume/v1 | id | choose another UUID"].assert_eq(&shown(pool.begin_create_volume(&other)));
+    }
+    run(&mut bench, &mut pool, |pool| pool.begin_grow_volume(&grow(1, 5)));
+    assert_eq!(settings(&bench.reopen(), 1), &wanted, "a volume that grows keeps its blocks");
 }
 
 /// Goal: what does not fit the record, or cannot be undone, is refused before anything is written.

@@ -103,9 +103,10 @@ impl Target {
     /// A command has left the drives, or does not go there: others may go on.
     pub(crate) fn leave(&mut self, place: usize, connection: &mut Connection, slot: Slot, io: &Io) {
         let command = connection.command(slot);
+        let Some(area) = command.area(io) else { return };
         if core::mem::take(&mut command.has_claim) {
-            self.ranges.leave(Owner { place, index: slot.index() });
-        } else if let Some(area) = command.area(io) {
+            self.ranges.leave(Owner { place, index: slot.index() }, &area);
+        } else {
             self.ranges.on_unnoted_end(&area);
         }
     }

@@ -16,6 +16,7 @@
 #![forbid(unsafe_code)]
 
 mod chunks;
+mod claims;
 mod command;
 mod connection;
 mod devices;

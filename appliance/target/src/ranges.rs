@@ -15,15 +15,20 @@
 //!   commands without claim that were at the drives when it came. An ordinary command without claim that ends overlaps only
 //!   claims that are younger, for with an older one it would have a claim itself.
 //! - Claims wait only for commands at drives and for older claims; so they cannot wait in a circle.
-//! - At most [`CLAIMS_MAX`]; memory for them is there from the start.
+//! - At most [`CLAIMS_MAX`](crate::limits::CLAIMS_MAX). They are kept in order of their blocks (`claims`), so that whoever holds
+//!   many of them costs others nothing who work elsewhere.
 //!
 //! What this is not: an order for the overlapping writes of a host. NVMe promises none for commands that are outstanding
 //! together (Base 2.1 §3.4.1): of two such writes each block has one or the other, as the drives happen to do them.
 
+use crate::claims::{Claim, Claims};
 use crate::limits::CLAIMS_MAX;
 use block::Blocks;
 use nvme_subsystem::Span;
 use std::collections::VecDeque;
+
+/// A volume, and a block in it.
+pub(crate) type Place = (u64, u64);
 
 /// Blocks of a volume.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -46,6 +51,16 @@ impl Area {
         Self { volume: self.volume, first: self.first.min(other.first), end: self.end.max(other.end) }
     }
 
+    /// Its first block.
+    pub(crate) fn start(&self) -> Place {
+        (self.volume, self.first)
+    }
+
+    /// The block behind it.
+    pub(crate) fn end(&self) -> Place {
+        (self.volume, self.end)
+    }
+
     /// They have a block in common.
     pub(crate) fn overlaps(&self, other: &Self) -> bool {
         self.volume == other.volume && self.first.max(other.first) < self.end.min(other.end)
@@ -53,7 +68,7 @@ impl Area {
 }
 
 /// Whose claim it is.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub(crate) struct Owner {
     /// Place of the connection.
     pub(crate) place: usize,
@@ -86,25 +101,18 @@ pub(crate) enum Entry {
     Full,
 }
 
-#[derive(Debug)]
-struct Claim {
-    owner: Owner,
-    area: Area,
-    is_exclusive: bool,
-    /// Commands that have to end first.
-    ahead: usize,
-}
-
 /// All claims of a core.
 #[derive(Debug)]
 pub(crate) struct Ranges {
-    claims: Vec<Claim>,
+    claims: Claims,
     ready: VecDeque<Owner>,
+    /// The number of the next claim.
+    next: u64,
 }
 
 impl Ranges {
     pub(crate) fn new() -> Self {
-        Self { claims: Vec::with_capacity(CLAIMS_MAX), ready: VecDeque::with_capacity(CLAIMS_MAX) }
+        Self { claims: Claims::new(), ready: VecDeque::with_capacity(CLAIMS_MAX), next: 0 }
     }
 
     /// There is no claim: ordinary commands need not ask.
@@ -114,46 +122,52 @@ impl Ranges {
 
     /// A command wants to begin.
     pub(crate) fn enter(&mut self, owner: Owner, area: Area, want: Want) -> Entry {
-        let older = self.claims.iter().filter(|claim| claim.area.overlaps(&area));
-        let (all, exclusive) = older
-            .fold((0, 0), |(all, exclusive), claim| (all + 1, exclusive + usize::from(claim.is_exclusive)));
+        let (mut all, mut exclusive) = (0, 0);
+        self.claims.each_overlapping(&area, |claim| {
+            all += 1;
+            exclusive += usize::from(claim.is_exclusive);
+        });
         let (is_exclusive, ahead) = match want {
             Want::Ordinary if all == 0 => return Entry::Unnoted,
             Want::Ordinary => (false, exclusive),
             Want::Exclusive { at_drives } => (true, all + at_drives),
         };
-        if self.claims.len() == CLAIMS_MAX {
+        if self.claims.is_full() {
             return Entry::Full;
         }
-        self.claims.push(Claim { owner, area, is_exclusive, ahead });
+        self.claims.insert(Claim { owner, area, is_exclusive, number: self.next, ahead });
+        self.next += 1;
         if ahead == 0 { Entry::Begins } else { Entry::Waits }
     }
 
     /// A command with a claim has ended, or will never begin.
-    pub(crate) fn leave(&mut self, owner: Owner) {
-        let index = self.claims.iter().position(|claim| claim.owner == owner).expect("it has a claim");
-        let left = self.claims.remove(index);
-        self.ready.retain(|ready| *ready != owner);
-        for claim in self.claims.iter_mut().skip(index) {
-            if claim.area.overlaps(&left.area) && (claim.is_exclusive || left.is_exclusive) {
-                claim.step_forward(&mut self.ready);
-            }
+    pub(crate) fn leave(&mut self, owner: Owner, area: &Area) {
+        let left = self.claims.remove(owner, area);
+        if left.ahead == 0 {
+            self.ready.retain(|ready| *ready != owner);
         }
+        let ready = &mut self.ready;
+        self.claims.each_overlapping(area, |claim| {
+            if claim.number > left.number && (claim.is_exclusive || left.is_exclusive) {
+                step_forward(claim, ready);
+            }
+        });
     }
 
     /// A command without claim has ended.
     pub(crate) fn on_unnoted_end(&mut self, area: &Area) {
-        for claim in &mut self.claims {
-            if claim.is_exclusive && claim.area.overlaps(area) {
-                claim.step_forward(&mut self.ready);
+        let ready = &mut self.ready;
+        self.claims.each_overlapping(area, |claim| {
+            if claim.is_exclusive {
+                step_forward(claim, ready);
             }
-        }
+        });
     }
 
-    /// Place of the connection that has a claim.
+    /// Place of the connection that has a claim, by age.
     #[cfg(test)]
     pub(crate) fn place_of(&self, claim: usize) -> usize {
-        self.claims[claim].owner.place
+        self.claims.by_age(claim).owner.place
     }
 
     /// The next command that waited and begins now.
@@ -162,13 +176,11 @@ impl Ranges {
     }
 }
 
-impl Claim {
-    /// One command less is in the way.
-    fn step_forward(&mut self, ready: &mut VecDeque<Owner>) {
-        self.ahead = self.ahead.checked_sub(1).expect("who ends was counted");
-        if self.ahead == 0 {
-            ready.push_back(self.owner);
-        }
+/// One command less is in the way of a claim.
+fn step_forward(claim: &mut Claim, ready: &mut VecDeque<Owner>) {
+    claim.ahead = claim.ahead.checked_sub(1).expect("who ends was counted");
+    if claim.ahead == 0 {
+        ready.push_back(claim.owner);
     }
 }
 

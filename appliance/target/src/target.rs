@@ -332,7 +332,8 @@ impl Target {
         connection.input.forget();
         for command in &mut connection.commands {
             if let State::AwaitTurn(_, slot) = command.state {
-                self.ranges.leave(Owner { place, index: slot.index() });
+                let area = command.area.expect("who waits for a turn has an area");
+                self.ranges.leave(Owner { place, index: slot.index() }, &area);
                 command.has_claim = false;
             }
             if !matches!(command.state, State::AtDevices(..)) {

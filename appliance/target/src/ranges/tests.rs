@@ -51,7 +51,7 @@ fn play(kinds: &[Kind], moves: &[Move]) -> Vec<Stage> {
             Move::Leave(index) => {
                 match stages[index] {
                     Stage::Runs { has_claim: true } | Stage::Waits => {
-                        ranges.leave(Owner { place: index, index: 0 });
+                        ranges.leave(Owner { place: index, index: 0 }, &kinds[index].area);
                     }
                     Stage::Runs { has_claim: false } => ranges.on_unnoted_end(&kinds[index].area),
                     Stage::Outside | Stage::Ended => unreachable!("only who is inside leaves"),
@@ -132,13 +132,13 @@ fn first_come_first_served() {
     assert_eq!(ranges.enter(owner(2), area(2, 4), Want::Ordinary), Entry::Waits);
     assert_eq!(ranges.enter(owner(3), area(3, 5), alone), Entry::Waits);
     assert_eq!(ranges.enter(owner(4), area(5, 6), Want::Ordinary), Entry::Unnoted);
-    ranges.leave(owner(0));
+    ranges.leave(owner(0), &area(0, 2));
     assert_eq!((ranges.pop_ready(), ranges.pop_ready()), (Some(owner(1)), None));
-    ranges.leave(owner(1));
+    ranges.leave(owner(1), &area(1, 3));
     assert_eq!((ranges.pop_ready(), ranges.pop_ready()), (Some(owner(2)), None));
-    ranges.leave(owner(2));
+    ranges.leave(owner(2), &area(2, 4));
     assert_eq!((ranges.pop_ready(), ranges.pop_ready()), (Some(owner(3)), None));
-    ranges.leave(owner(3));
+    ranges.leave(owner(3), &area(3, 5));
     assert!(ranges.is_empty());
 }
 
@@ -154,7 +154,7 @@ fn claims_are_bounded() {
     assert_eq!(ranges.enter(more, area(0, 1), Want::Ordinary), Entry::Full);
     assert_eq!(ranges.enter(more, area(1, 2), Want::Ordinary), Entry::Unnoted);
     for place in 0..CLAIMS_MAX {
-        ranges.leave(Owner { place, index: 0 });
+        ranges.leave(Owner { place, index: 0 }, &area(0, 1));
         let next = (place + 1 < CLAIMS_MAX).then_some(Owner { place: place + 1, index: 0 });
         assert_eq!(ranges.pop_ready(), next);
     }

@@ -38,10 +38,6 @@ pub const FILE_DEPTH_MAX: u32 = 256;
 /// Blocks of one transfer of a file or memory drive: 1 MiB.
 pub const FILE_TRANSFER_BLOCKS_MAX: u64 = 256;
 
-/// Bytes of a memory drive's next operation that are asked for while the one before is copied: one block. More would push
-/// out what is being copied.
-pub const PREFETCH_BYTES_MAX: usize = 4096;
-
 /// Bytes of zeroes written at once where the file system cannot make zeroes itself.
 pub const ZERO_BYTES: usize = 128 * 1024;
 

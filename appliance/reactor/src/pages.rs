@@ -47,6 +47,12 @@ impl Pages {
     }
 
     /// The bytes.
+    pub(crate) fn bytes(&self) -> &[u8] {
+        // SAFETY: as in `bytes_mut`; only shared references exist beside this one.
+        unsafe { slice::from_raw_parts(self.base.as_ptr(), self.len) }
+    }
+
+    /// The bytes.
     pub(crate) fn bytes_mut(&mut self) -> &mut [u8] {
         // SAFETY: inside the mapping, which the kernel has filled with zeroes and which lives as long as `self`; `&mut self`
         // makes this the only reference.
@@ -60,6 +66,31 @@ impl Drop for Pages {
         let done = unsafe { munmap(self.mapping, self.mapped.get()) };
         assert!(done.is_ok(), "our own mapping can be unmapped");
     }
+}
+
+/// Copies into memory that nobody reads soon, past the caches: it is not read from memory before it is written.
+///
+/// # Panics
+/// If the two are not equally long.
+pub(crate) fn stream(from: &[u8], to: &mut [u8]) {
+    assert_eq!(from.len(), to.len(), "a copy fills its place");
+    #[cfg(target_arch = "x86_64")]
+    {
+        use core::arch::x86_64::{__m128i, _mm_loadu_si128, _mm_sfence, _mm_stream_si128};
+        const PIECE: usize = size_of::<__m128i>();
+        if to.as_ptr().addr().is_multiple_of(PIECE) && to.len().is_multiple_of(PIECE) {
+            for (from, to) in from.chunks_exact(PIECE).zip(to.chunks_exact_mut(PIECE)) {
+                // SAFETY: reads one piece, wherever it lies; SSE2 is part of x86-64.
+                let piece = unsafe { _mm_loadu_si128(from.as_ptr().cast()) };
+                // SAFETY: writes one piece at a place that is aligned to it.
+                unsafe { _mm_stream_si128(to.as_mut_ptr().cast(), piece) };
+            }
+            // SAFETY: SSE is part of x86-64. (These writes are seen before later ones, as ordinary writes are.)
+            unsafe { _mm_sfence() };
+            return;
+        }
+    }
+    to.copy_from_slice(from);
 }
 
 /// Asks for memory that is used soon.
@@ -78,6 +109,19 @@ pub(crate) fn prefetch(bytes: &[u8]) {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    /// Goal: what is copied past the caches is what is read afterwards, whatever its length and place.
+    #[test]
+    fn streamed_bytes_arrive() {
+        let from: Vec<u8> = (0..=255u8).cycle().take(9000).collect();
+        for (start, len) in [(0, 4096), (16, 16), (0, 0), (8, 4096), (0, 100), (4096, 8192 - 4096)] {
+            let mut pages = Pages::new(12_288).expect("memory");
+            stream(&from[7..7 + len], &mut pages.bytes_mut()[start..start + len]);
+            assert_eq!(&pages.bytes()[start..start + len], &from[7..7 + len]);
+            let rest = [&pages.bytes()[..start], &pages.bytes()[start + len..]].concat();
+            assert!(rest.iter().all(|byte| *byte == 0), "{len} bytes at {start}");
+        }
+    }
 
     /// Goal: the memory is zero, as long as asked for, aligned for large pages, and keeps what is written.
     #[test]

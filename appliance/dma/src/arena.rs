@@ -167,6 +167,12 @@ impl Arena {
         self.core.mapping.refused().map(io::Error::from)
     }
 
+    /// Free slots of the largest class: what long transfers are made of.
+    #[must_use]
+    pub fn free_of_largest(&self) -> usize {
+        self.core.free.last().map_or(0, |free| free.borrow().len())
+    }
+
     /// Slots in use, smallest class first.
     #[must_use]
     pub fn usage(&self) -> [Usage; CLASSES.len()] {

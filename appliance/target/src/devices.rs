@@ -98,10 +98,9 @@ impl Devices {
         entry.must_kick = true;
         let Entry { device, waiting, waiting_zeroes, .. } = entry;
         let queue = if matches!(op, Op::WriteZeroes { .. }) { waiting_zeroes } else { waiting };
-        queue.push_back((tag, op));
-        if queue.len() == 1 {
-            submit_waiting(device, queue, 1);
-        }
+        // Nobody overtakes.
+        let refused = if queue.is_empty() { device.submit(tag, op).err() } else { Some(op) };
+        queue.extend(refused.map(|op| (tag, op)));
     }
 
     /// A new round begins: each drive may give its share of completions.
@@ -114,13 +113,13 @@ impl Devices {
     /// The next completion of any drive.
     pub fn poll(&mut self) -> Option<(DriveId, Completion<DmaBuf>)> {
         for _ in 0..self.entries.len() {
-            let index = self.turn % self.entries.len();
+            let index = if self.turn < self.entries.len() { self.turn } else { 0 };
             if let Some(completion) = self.entries[index].as_mut().and_then(Entry::poll) {
                 self.has_news |= matches!(completion.result, Err(MediaError::Gone | MediaError::TimedOut));
                 let id = u32::try_from(index).expect("drives are numbered in 32 bits");
                 return Some((DriveId(id), completion));
             }
-            self.turn = index + 1;
+            self.turn = index + 1; // past the last one: the first
         }
         None
     }

@@ -64,9 +64,8 @@ impl Target {
             // Zeroes for parts of blocks have no data, but need memory for the rest of these blocks.
             let has_data = command.len > 0;
             let is_paced = transfer != Transfer::InCapsule;
-            let large = self.arena.usage().last().map_or(0, |class| class.free as usize);
             let count = if has_data { shape.count() } else { 0 } + aside.map_or(0, Shape::count);
-            if is_paced && large < count + RESERVE_BUFFERS {
+            if is_paced && self.arena.free_of_largest() < count + RESERVE_BUFFERS {
                 return false;
             }
             // All or nothing: a command that waits for memory holds none.

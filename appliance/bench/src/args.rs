@@ -2,6 +2,7 @@
 
 use crate::system::Peer;
 use clap::{Parser, ValueEnum};
+use std::net::IpAddr;
 use std::path::PathBuf;
 use std::time::Duration;
 
@@ -19,7 +20,7 @@ Examples:
   ironbay-bench --peer other=127.0.0.1:4430,nqn.2014-08.org.example:a,4711
       Side by side with a foreign target in process 4711, which its owner has bound to core 1 (see --cores): samples
       alternate, the process that is not measured stands still, and ratios are printed with their bars. Its namespace 1 is
-      written over.
+      written over. With \"kernel\" instead of a process it is the machine's own kernel: mach/IO compares them.
 
 Latencies are in microseconds. \"near\" and \"far\" tell how long a cache line takes between the two cores; compare only
 figures of the same distance. A sample is dropped if that changed, or if somebody else used one of the cores."
@@ -34,14 +35,15 @@ pub(crate) struct Arguments {
     /// Samples of each system that must count [default: 5, with --quick 2].
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u16).range(1..=1000))]
     pub(crate) samples: Option<u16>,
-    /// Only workloads whose names contain one of these; may be repeated. "idle" is the measurement of an idle node.
+    /// Only workloads whose names contain one of these, or with "=" before it are the same; may be repeated. "idle" is the measurement of an idle node.
     #[arg(long, value_name = "PART")]
     pub(crate) only: Vec<String>,
     /// Print the names of the workloads, and end.
     #[arg(long)]
     pub(crate) list: bool,
-    /// A foreign target to compare with; may be repeated. PID: its process on this machine; file: for the file workloads.
-    #[arg(long, value_name = "[NAME=]ADDR:PORT,NQN[,PID][,file]")]
+    /// A foreign target to compare with; may be repeated. PID: its process on this machine; kernel: it is this machine's kernel;
+    /// file: for the file workloads.
+    #[arg(long, value_name = "[NAME=]ADDR:PORT,NQN[,PID][,kernel][,file]")]
     pub(crate) peer: Vec<Peer>,
     /// How eagerly our target polls: latency, balanced, eco.
     #[arg(long, default_value = "balanced")]
@@ -58,6 +60,12 @@ pub(crate) struct Arguments {
     /// The daemon [default: ironbayd beside this program].
     #[arg(long, value_name = "PATH", env = "IRONBAYD_BIN")]
     pub(crate) ironbayd: Option<PathBuf>,
+    /// Address at which our target listens.
+    #[arg(long, value_name = "ADDR", default_value = "127.0.0.1")]
+    pub(crate) address: IpAddr,
+    /// The machine is emulated: how far its cores are from one another means nothing and is not judged.
+    #[arg(long)]
+    pub(crate) emulated: bool,
     /// Leave out the bare request and response over TCP.
     #[arg(long)]
     pub(crate) no_floor: bool,

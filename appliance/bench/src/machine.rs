@@ -4,8 +4,8 @@ use anyhow::{Context, Result, ensure};
 use nix::sched::{CpuSet, sched_setaffinity};
 use nix::unistd::Pid;
 use std::hint::spin_loop;
-use std::sync::Barrier;
 use std::sync::atomic::{AtomicU32, Ordering};
+use std::sync::{Barrier, OnceLock};
 use std::time::{Duration, Instant};
 
 /// The core of the initiator and that of the target.
@@ -44,8 +44,14 @@ pub(crate) fn pin_process(pid: i32, core: usize) -> Result<()> {
 pub(crate) struct Clock {
     /// By thread: ran and waited.
     threads: Vec<(i32, Duration, Duration)>,
+    own_ran: Duration,
     own_wait: Duration,
     stolen: Duration,
+    /// Time in which cores had nothing to do, all cores together.
+    idle: Duration,
+    cores: u32,
+    /// Time since the first look of this process.
+    at: Duration,
 }
 
 /// What passed between two looks at the clock.
@@ -59,6 +65,8 @@ pub(crate) struct Passed {
     pub(crate) own_waited: Duration,
     /// Time that the host machine took from all cores.
     pub(crate) stolen: Duration,
+    /// Time that all cores were busy, without that of the calling thread: what a target costs whose time is in no process.
+    pub(crate) machine: Duration,
 }
 
 /// `ran waited slices`, in nanoseconds.
@@ -69,12 +77,25 @@ fn schedstat(path: &str) -> Option<(Duration, Duration)> {
     Some((Duration::from_nanos(ran), Duration::from_nanos(waited)))
 }
 
-/// Steal time of all cores: the eighth figure of the first line, in hundredths of a second.
-fn stolen() -> Duration {
-    let text = std::fs::read_to_string("/proc/stat").unwrap_or_default();
-    let ticks: Option<u64> =
-        text.lines().next().and_then(|line| line.split_whitespace().nth(8)?.parse().ok());
-    Duration::from_millis(ticks.unwrap_or(0) * 10)
+/// Time of all cores, and how many there are: the sums in the first line are hundredths of a second.
+///
+/// Of the sums the kernel counts only the idle ones to the nanosecond; busy time it guesses from who is at work when its clock
+/// ticks. So busy is what is not idle.
+fn all_cores(stat: &str) -> (Sums, u32) {
+    let mut lines = stat.lines();
+    let sums: Vec<u64> =
+        lines.next().unwrap_or_default().split_whitespace().filter_map(|word| word.parse().ok()).collect();
+    let sum = |at: usize| Duration::from_millis(sums.get(at).copied().unwrap_or(0) * 10);
+    let cores = lines.take_while(|line| line.starts_with("cpu")).fold(0, |count, _| count + 1);
+    // user, nice, system, idle, iowait, irq, softirq, steal
+    (Sums { idle: sum(3) + sum(4), stolen: sum(7) }, cores)
+}
+
+/// Time of all cores together.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+struct Sums {
+    idle: Duration,
+    stolen: Duration,
 }
 
 impl Clock {
@@ -87,8 +108,12 @@ impl Clock {
                 .filter_map(|thread| time(thread).map(|(ran, waited)| (thread, ran, waited)))
                 .collect()
         });
-        let own_wait = schedstat("/proc/thread-self/schedstat").map_or(Duration::ZERO, |(_, waited)| waited);
-        Self { threads, own_wait, stolen: stolen() }
+        static FIRST: OnceLock<Instant> = OnceLock::new();
+        let first = FIRST.get_or_init(Instant::now);
+        let (own_ran, own_wait) = schedstat("/proc/thread-self/schedstat").unwrap_or_default();
+        let (Sums { idle, stolen }, cores) =
+            all_cores(&std::fs::read_to_string("/proc/stat").unwrap_or_default());
+        Self { threads, own_ran, own_wait, stolen, idle, cores, at: first.elapsed() }
     }
 
     /// What passed since `earlier`.
@@ -98,6 +123,8 @@ impl Clock {
             stolen: self.stolen.saturating_sub(earlier.stolen),
             ..Passed::default()
         };
+        let others = self.idle.saturating_sub(earlier.idle) + self.own_ran.saturating_sub(earlier.own_ran);
+        passed.machine = (self.at.saturating_sub(earlier.at) * self.cores).saturating_sub(others);
         let mut busiest = Duration::ZERO;
         for (thread, ran, waited) in &self.threads {
             let before = earlier.threads.iter().find(|(known, ..)| known == thread);
@@ -186,15 +213,31 @@ mod tests {
         let ms = Duration::from_millis;
         let look = |threads: &[(i32, u64, u64)], own, stolen| Clock {
             threads: threads.iter().map(|(id, ran, waited)| (*id, ms(*ran), ms(*waited))).collect(),
+            own_ran: ms(1000 * own),
             own_wait: ms(own),
             stolen: ms(stolen),
+            idle: ms(10 * stolen),
+            cores: 2,
+            at: ms(500 * own),
         };
         let earlier = look(&[(1, 10, 5), (2, 100, 7)], 3, 0);
-        let later = look(&[(1, 12, 9), (2, 600, 8), (3, 4, 90)], 4, 20);
+        let later = look(&[(1, 12, 9), (2, 600, 8), (3, 4, 90)], 5, 20);
         let passed = later.since(&earlier);
         assert_eq!(passed.ran, ms(2 + 500 + 4));
         assert_eq!(passed.target_waited, ms(1));
-        assert_eq!((passed.own_waited, passed.stolen), (ms(1), ms(20)));
+        assert_eq!((passed.own_waited, passed.stolen), (ms(2), ms(20)));
+        // A second of two cores, of which 200 ms were idle and two seconds ours: the clocks may disagree a little.
+        assert_eq!(passed.machine, Duration::ZERO);
+        let calm = look(&[], 5, 3).since(&Clock { own_ran: ms(4500), ..look(&[], 3, 1) });
+        assert_eq!(calm.machine, ms(2000 - 20 - 500));
+    }
+
+    /// Goal: idle time and waiting for drives are idle, interrupts and stolen time are not; cores are counted.
+    #[test]
+    fn busy_is_what_is_not_idle() {
+        let stat = "cpu  10 1 20 300 40 5 6 7 0 0\ncpu0 5 0 10 150 20 2 3 3 0 0\ncpu1 5 1 10 150 20 3 3 4 0 0\nintr 5\n";
+        let ms = Duration::from_millis;
+        assert_eq!(all_cores(stat), (Sums { idle: ms(3400), stolen: ms(70) }, 2));
     }
 
     /// Goal: this thread has run, and the kernel says how long.

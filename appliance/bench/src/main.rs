@@ -66,7 +66,10 @@ fn main() -> Result<()> {
 }
 
 fn is_wanted(arguments: &Arguments, name: &str) -> bool {
-    arguments.only.is_empty() || arguments.only.iter().any(|part| name.contains(part.as_str()))
+    let fits = |part: &String| {
+        part.strip_prefix('=').map_or_else(|| name.contains(part.as_str()), |whole| name == whole)
+    };
+    arguments.only.is_empty() || arguments.only.iter().any(fits)
 }
 
 /// What a run is made with.
@@ -141,6 +144,7 @@ impl Lab<'_> {
             medium,
             dir: self.arguments.dir.as_deref().unwrap_or_else(|| self.temporary.path()),
             volume_bytes: self.arguments.volume_mib << 20,
+            address: self.arguments.address,
         })
     }
 
@@ -148,7 +152,8 @@ impl Lab<'_> {
         let (window, samples) = if self.arguments.quick { (0.5, 2) } else { (2.0, 5) };
         let window = self.arguments.seconds.unwrap_or_else(|| Duration::from_secs_f64(window));
         let samples = usize::from(self.arguments.samples.unwrap_or(samples));
-        Effort { times: Times { warm_up: window / 5, window }, samples, cores: self.cores }
+        let times = Times { warm_up: window / 5, window };
+        Effort { times, samples, cores: self.cores, is_emulated: self.arguments.emulated }
     }
 
     /// Tables go to standard output, unless that is for programs.

@@ -6,6 +6,7 @@ use api::{Client, Timeouts, v1};
 use nvme_host::Target;
 use serde_json::Value;
 use std::io::{BufRead, BufReader};
+use std::net::{IpAddr, SocketAddr};
 use std::path::Path;
 use std::process::{Child, ChildStdout, Command, Stdio};
 use uuid::Uuid;
@@ -23,6 +24,8 @@ pub(crate) struct NodeConfig<'a> {
     /// Where the file of a file drive is made.
     pub(crate) dir: &'a Path,
     pub(crate) volume_bytes: u64,
+    /// Where it listens.
+    pub(crate) address: IpAddr,
 }
 
 /// A running node; it ends with its value.
@@ -48,7 +51,7 @@ impl Node {
         command.args(["--log", "warn", "run", "--insecure", "--output", "json", "--mode", config.mode]);
         command.args(["--drive", &drive]);
         for port in ["--listen", "--discovery", "--api"] {
-            command.args([port, "127.0.0.1:0"]);
+            command.args([port, &SocketAddr::new(config.address, 0).to_string()]);
         }
         let mut child = command
             .stdin(Stdio::null())

@@ -28,6 +28,7 @@ fn medians(series: &Series, distance: Distance) -> Option<(Figures, usize)> {
         p995: of(&|f| f.p995),
         p999: of(&|f| f.p999),
         cpu: first.cpu.map(|_| of(&|f| f.cpu.unwrap_or(f64::NAN))),
+        machine: of(&|f| f.machine),
         initiator_idle: of(&|f| f.initiator_idle),
         depth: first.depth,
     };
@@ -39,6 +40,7 @@ fn value(figures: &Figures, metric: Metric) -> f64 {
         Metric::Iops => figures.iops,
         Metric::Mean => figures.mean,
         Metric::P999 => figures.p999,
+        Metric::Machine => figures.machine,
     }
 }
 
@@ -58,9 +60,12 @@ fn ratios(outcome: &Outcome, distance: Distance) -> Vec<Ratio> {
     };
     for peer in outcome.series.iter().skip(1).filter(|series| !series.is_floor) {
         let Some((theirs, _)) = medians(peer, distance) else { continue };
-        for metric in [Metric::Iops, Metric::Mean, Metric::P999] {
+        for metric in [Metric::Iops, Metric::Mean, Metric::P999, Metric::Machine] {
+            if metric == Metric::Machine && !peer.is_kernel {
+                continue;
+            }
             let ratio = value(&ours, metric) / value(&theirs, metric);
-            let bar = outcome.work.bars.iter().find(|bar| bar.metric == metric);
+            let bar = outcome.work.bars_of(peer.is_kernel).iter().find(|bar| bar.metric == metric);
             let bar = bar.map(|bar| (format!("{} {}", bar.sign(), bar.ratio), bar.is_met(ratio)));
             found.push(Ratio { peer: peer.system.clone(), metric, ratio, bar });
         }
@@ -71,7 +76,7 @@ fn ratios(outcome: &Outcome, distance: Distance) -> Vec<Ratio> {
 /// One workload as text: a table for each distance at which something was measured.
 pub(crate) fn text(outcome: &Outcome) -> String {
     let mut text = String::new();
-    for distance in [Distance::Near, Distance::Far] {
+    for distance in Distance::ALL {
         let rows: Vec<_> = outcome
             .series
             .iter()
@@ -82,7 +87,7 @@ pub(crate) fn text(outcome: &Outcome) -> String {
         }
         let _ = writeln!(
             text,
-            "{:<26} {:>9} {:>8} {:>7} {:>7} {:>7} {:>7} {:>7} {:>7} {:>9} {:>7}",
+            "{:<26} {:>9} {:>8} {:>7} {:>7} {:>7} {:>7} {:>7} {:>7} {:>7} {:>9} {:>7}",
             format!("{} ({})", outcome.work.name, distance.name()),
             "IOPS",
             "MB/s",
@@ -92,6 +97,7 @@ pub(crate) fn text(outcome: &Outcome) -> String {
             "p99.5",
             "p99.9",
             "CPU/IO",
+            "mach/IO",
             "host idle",
             "samples"
         );
@@ -100,7 +106,7 @@ pub(crate) fn text(outcome: &Outcome) -> String {
             let cpu = figures.cpu.map_or_else(|| "-".to_owned(), |cpu| format!("{cpu:.2}"));
             let _ = writeln!(
                 text,
-                "  {:<24} {:>9.0} {:>8.0} {:>7.1} {:>7.1} {:>7.1} {:>7.1} {:>7.1} {:>7} {:>8.0}% {:>7}",
+                "  {:<24} {:>9.0} {:>8.0} {:>7.1} {:>7.1} {:>7.1} {:>7.1} {:>7.1} {:>7} {:>7.2} {:>8.0}% {:>7}",
                 system,
                 figures.iops,
                 rate,
@@ -110,6 +116,7 @@ pub(crate) fn text(outcome: &Outcome) -> String {
                 figures.p995,
                 figures.p999,
                 cpu,
+                figures.machine,
                 figures.initiator_idle * 100.0,
                 count
             );
@@ -157,7 +164,7 @@ pub(crate) fn json(outcome: &Outcome) -> Value {
         json!({ "system": series.system, "samples": samples, "dropped": dropped })
     };
     let mut compared = Vec::new();
-    for distance in [Distance::Near, Distance::Far] {
+    for distance in Distance::ALL {
         compared.extend(ratios(outcome, distance).into_iter().map(|ratio| {
             let (bar, is_reached) = ratio.bar.unzip();
             json!({
@@ -189,6 +196,7 @@ mod tests {
                 p995: mean,
                 p999: 2.0 * mean,
                 cpu: Some(1.0),
+                machine: mean / 2.0,
                 initiator_idle: 0.5,
                 depth: 1,
             };
@@ -197,6 +205,7 @@ mod tests {
         Series {
             system: system.to_owned(),
             is_floor: system == "floor",
+            is_kernel: system == "kernel",
             kept: kept.collect(),
             dropped: BTreeMap::new(),
         }
@@ -233,6 +242,18 @@ mod tests {
             text.contains("(near)") && text.contains("(far)") && text.contains("bar ≤ 0.9: reached"),
             "{text}"
         );
+    }
+
+    /// Goal: beside the kernel's target the time of the machine is compared and has the bar, not the rate.
+    #[test]
+    fn the_kernel_is_compared_by_the_time_of_the_machine() {
+        let work = *ALL.iter().find(|work| work.name == "read-4k-qd32").expect("a deep workload");
+        let there = |name, mean| series(name, &[(Distance::Emulated, mean)]);
+        let outcome = Outcome { work, series: vec![there("ironbay", 7.0), there("kernel", 10.0)] };
+        let found = ratios(&outcome, Distance::Emulated);
+        let bars: Vec<_> = found.iter().filter_map(|r| Some((r.metric, r.bar.clone()?))).collect();
+        assert_eq!(bars, [(Metric::Machine, ("≤ 0.8".to_owned(), true))]);
+        assert!(text(&outcome).contains("(emulated)") && text(&outcome).contains("mach/IO to kernel"));
     }
 
     /// Goal: the median of an even number of samples lies between the middle ones.

@@ -44,6 +44,8 @@ pub(crate) struct Figures {
     pub(crate) p999: f64,
     /// Microseconds that the target's process ran for a command.
     pub(crate) cpu: Option<f64>,
+    /// Microseconds that the whole machine was busy for a command, without the initiator's thread.
+    pub(crate) machine: f64,
     /// Share of its time in which the initiator had nothing to do.
     pub(crate) initiator_idle: f64,
     /// Commands in flight on each queue.
@@ -62,6 +64,7 @@ impl Figures {
             p995: us(latency.percentile(995)),
             p999: us(latency.percentile(999)),
             cpu: has_process.then(|| us(passed.ran) / count),
+            machine: us(passed.machine) / count,
             initiator_idle: 0.0,
             depth: 0,
         }
@@ -70,8 +73,8 @@ impl Figures {
     pub(crate) fn json(&self) -> Value {
         json!({
             "iops": self.iops, "mean_us": self.mean, "p50_us": self.p50, "p99_us": self.p99, "p99_5_us": self.p995,
-            "p99_9_us": self.p999, "target_cpu_us_per_io": self.cpu, "initiator_idle": self.initiator_idle,
-            "depth": self.depth,
+            "p99_9_us": self.p999, "target_cpu_us_per_io": self.cpu, "machine_cpu_us_per_io": self.machine,
+            "initiator_idle": self.initiator_idle, "depth": self.depth,
         })
     }
 }

@@ -18,15 +18,17 @@ pub(crate) struct Peer {
     pub(crate) portal: SocketAddr,
     pub(crate) nqn: String,
     pub(crate) pid: Option<i32>,
+    /// It is the kernel of this machine.
+    pub(crate) is_kernel: bool,
     pub(crate) medium: Medium,
 }
 
 impl FromStr for Peer {
     type Err = String;
 
-    /// `[NAME=]ADDR:PORT,NQN[,PID][,file]`
+    /// `[NAME=]ADDR:PORT,NQN[,PID][,kernel][,file]`
     fn from_str(text: &str) -> Result<Self, String> {
-        let wrong = || format!("\"{text}\": write [NAME=]ADDR:PORT,NQN[,PID][,file]");
+        let wrong = || format!("\"{text}\": write [NAME=]ADDR:PORT,NQN[,PID][,kernel][,file]");
         let (first, rest) = text.split_once(',').ok_or_else(wrong)?;
         let (name, portal) = first.split_once('=').unwrap_or(("peer", first));
         let mut words = rest.split(',');
@@ -36,11 +38,13 @@ impl FromStr for Peer {
             portal: portal.parse().map_err(|_| wrong())?,
             nqn: nqn.to_owned(),
             pid: None,
+            is_kernel: false,
             medium: Medium::Ram,
         };
         for word in words {
             match word {
                 "file" => peer.medium = Medium::File,
+                "kernel" => peer.is_kernel = true,
                 pid => peer.pid = Some(pid.parse().map_err(|_| wrong())?),
             }
         }
@@ -63,12 +67,15 @@ pub(crate) struct System {
     kind: Kind,
     /// Its process, if it is on this machine: stopped while another is measured.
     pid: Option<i32>,
+    /// It is the kernel of this machine, so its time is in no process.
+    pub(crate) is_kernel: bool,
 }
 
 impl System {
     pub(crate) fn node(target: Target, medium: Medium, pid: i32, cores: Cores) -> Result<Self> {
         pin_process(pid, cores.target)?;
-        let this = Self { name: "ironbay".to_owned(), medium, kind: Kind::Nvme(target), pid: Some(pid) };
+        let name = "ironbay".to_owned();
+        let this = Self { name, medium, kind: Kind::Nvme(target), pid: Some(pid), is_kernel: false };
         this.pause()?;
         Ok(this)
     }
@@ -76,13 +83,15 @@ impl System {
     /// A foreign target. Which cores it uses is the business of whoever started it.
     pub(crate) fn peer(peer: Peer) -> Result<Self> {
         let target = Target::new(peer.portal, &peer.nqn, 1);
-        let this = Self { name: peer.name, medium: peer.medium, kind: Kind::Nvme(target), pid: peer.pid };
+        let Peer { name, medium, pid, is_kernel, .. } = peer;
+        let this = Self { name, medium, kind: Kind::Nvme(target), pid, is_kernel };
         this.pause()?;
         Ok(this)
     }
 
     pub(crate) fn floor(cores: Cores) -> Self {
-        Self { name: "floor".to_owned(), medium: Medium::Ram, kind: Kind::Floor(cores), pid: None }
+        let name = "floor".to_owned();
+        Self { name, medium: Medium::Ram, kind: Kind::Floor(cores), pid: None, is_kernel: false }
     }
 
     pub(crate) fn is_floor(&self) -> bool {
@@ -150,6 +159,8 @@ mod tests {
         assert_eq!((peer.portal.port(), peer.nqn.as_str()), (4430, "nqn.2014-08.org.example:a"));
         let short: Peer = "[::1]:4420,nqn.x".parse().expect("a peer");
         assert_eq!((short.name.as_str(), short.pid, short.medium), ("peer", None, Medium::Ram));
+        let kernel: Peer = "10.0.0.2:4420,nqn.x,kernel".parse().expect("a peer");
+        assert!(kernel.is_kernel && kernel.pid.is_none() && !short.is_kernel);
         for wrong in ["127.0.0.1:4420", "localhost,nqn.x", "127.0.0.1:4420,", "127.0.0.1:4420,nqn.x,pid"] {
             let error = wrong.parse::<Peer>().expect_err("no peer");
             assert!(error.contains("NAME="), "{error}");

@@ -2,11 +2,14 @@
 //!
 //! ```text
 //!  request ─▶ waiting ─ nothing before it touches the same pool ─▶ begin ─▶ job: operations between those of hosts ─▶ answer
+//!                                                    a job that prepares ─▶ its pool is free ─▶ commit ──┘
 //! ```
 //!
 //! Invariants
-//! - One job for each pool; requests to the same pool keep their order. Creating and deleting pools wait for each other,
-//!   too: they look at all drives and names.
+//! - One job for each pool writes its record; requests to the same pool keep their order. Creating and deleting pools wait
+//!   for each other, too: they look at all drives and names.
+//! - A job that [prepares](Job::is_preparing) a change takes as long as drives need to zero what a volume gains. Beside it goes
+//!   what is only a word in the record: changes of hosts, and who may use a volume. They do not wait for other zeroing, either.
 //! - A job takes its turn between the commands of hosts, a few operations at a time; it never blocks the core.
 
 use crate::answer::Answer;
@@ -104,13 +107,15 @@ impl Changes {
         }
         let is_free = |index: &usize| {
             let this = &self.waiting[*index];
-            let concerns_pools = concerns_pools(&this.request);
-            let waits_for_active =
-                self.active.iter().flatten().any(|active| {
-                    active.pool == this.pool || (concerns_pools && active.kind.concerns_pools())
-                });
+            let (concerns_pools, is_short) = (concerns_pools(&this.request), is_short(&this.request));
+            let waits_for_active = self.active.iter().flatten().any(|active| {
+                let is_beside = is_short && active.job.is_preparing();
+                (active.pool == this.pool && !is_beside) || (concerns_pools && active.kind.concerns_pools())
+            });
             let waits_for_earlier = self.waiting.iter().take(*index).any(|earlier| {
-                earlier.pool == this.pool || (concerns_pools && self::concerns_pools(&earlier.request))
+                let is_beside = is_short && has_preparation(&earlier.request);
+                (earlier.pool == this.pool && !is_beside)
+                    || (concerns_pools && self::concerns_pools(&earlier.request))
             });
             !waits_for_active && !waits_for_earlier
         };
@@ -129,7 +134,7 @@ impl Changes {
         if !self.has_room() {
             return None;
         }
-        let index = self.hosts.iter().position(|change| !self.is_busy(change.pool))?;
+        let index = self.hosts.iter().position(|change| !self.is_writing(change.pool))?;
         self.hosts.remove(index)
     }
 
@@ -149,6 +154,11 @@ impl Changes {
     /// Some job has a free place.
     pub(crate) fn has_room(&self) -> bool {
         self.active.iter().any(Option::is_none)
+    }
+
+    /// A job for this pool is on its way that writes its record.
+    fn is_writing(&self, pool: Uuid) -> bool {
+        self.active.iter().flatten().any(|active| active.pool == pool && !active.job.is_preparing())
     }
 
     /// Volumes that are being created.
@@ -194,11 +204,13 @@ impl Changes {
         active.job.on_completion(Completion { tag, ..completion });
     }
 
-    /// The next job that has a result.
+    /// The next job that has a result. One that prepared a change stays until its pool is free to go on with it.
     pub(crate) fn next_finished(&mut self) -> Option<Active> {
-        let is_finished =
-            |place: &&mut Option<Active>| place.as_ref().is_some_and(|active| active.job.result().is_some());
-        let finished = self.active.iter_mut().find(is_finished)?.take();
+        let is_finished = |active: &Active| {
+            active.job.result().is_some() && !(active.job.is_preparing() && self.is_writing(active.pool))
+        };
+        let index = self.active.iter().position(|place| place.as_ref().is_some_and(is_finished))?;
+        let finished = self.active[index].take();
         self.active_count -= usize::from(finished.is_some());
         finished
     }
@@ -233,3 +245,16 @@ fn may_run(active: &mut Active, target: &Target) -> bool {
 fn concerns_pools(request: &Request) -> bool {
     matches!(request, Request::CreatePool(_) | Request::DeletePool(_))
 }
+/// It changes a word in the record of its pool, and no extents.
+fn is_short(request: &Request) -> bool {
+    matches!(request, Request::SetVolumeHosts(_))
+}
+
+/// It begins with a job that prepares.
+fn has_preparation(request: &Request) -> bool {
+    matches!(request, Request::CreateVolume(_) | Request::ResizeVolume(_))
+}
+
+
+#[cfg(test)]
+mod tests;

@@ -24,8 +24,9 @@ const _: () = assert!(
 /// thirds of an arena.
 pub(crate) const ARENA_BYTES_PER_DRIVE: usize = 256 << 10;
 
-/// Changes that work on drives together: one for each pool of a large node. Others wait.
-pub(crate) const JOBS_MAX: usize = 64;
+/// Changes that work on drives together: for each pool of a large node one that zeroes and one that writes the record. So a
+/// host's change always finds a place; others wait.
+pub(crate) const JOBS_MAX: usize = 2 * DRIVES_MAX;
 
 /// Changes that may wait for others. People and the agent make them one by one; more is a runaway client.
 pub(crate) const WAITING_MAX: usize = 256;

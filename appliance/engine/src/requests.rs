@@ -251,6 +251,17 @@ impl Core {
                 Kind::CreateVolume { volume, .. } => self.finish_volume(pool, volume, job, "created"),
                 Kind::Guard { name } => self.finish_guard(pool, name, job),
                 Kind::ResizeVolume { volume } => self.finish_volume(pool, volume, job, "grown"),
+            if job.is_preparing() {
+                match self.online(pool).and_then(|pool| pool.begin_commit(job)) {
+                    Ok(commit) => self.start_job(pool, kind, commit, answer),
+                    Err(refused) => {
+                        if let Some(answer) = answer {
+                            answer.give(Err(refused));
+                        }
+                    }
+                }
+                continue;
+            }
                 Kind::SetHosts { volume } => self.finish_set_hosts(pool, volume, job),
                 Kind::DeleteVolume { volume, name, .. } => {
                     self.finish_delete_volume(pool, (volume, name), job)

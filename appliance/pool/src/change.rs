@@ -1,14 +1,19 @@
 //! Changes of the volumes of a pool: create, grow, delete. (Changes of their settings are in `settings`.)
 //!
 //! ```text
-//!  zero the new extents ─▶ flush all ─▶ write record, generation + 1, to all ─▶ flush all ─▶ finish
+//!  zero the new extents ─▶ flush all ─▶ begin_commit ─▶ write record, generation + 1, to all ─▶ flush all ─▶ finish
+//!  └───────── a job that prepares ──┘                  └────────────── a job that changes ─────┘
 //! ```
 //!
 //! The crash each arrow prevents: without the first flush the record could become durable before the zeroes, and a
 //! new volume would show what a deleted one stored; without the second, an answered change could be gone after a
 //! power cut.
+//!
+//! Zeroing takes as long as drives need for it, the record a moment. So the pool is not busy while it zeroes: settings of
+//! volumes may change meanwhile (a cluster that fences a host waits for that), and the record is made of what there is when
+//! the zeroes are durable. Whatever cuts the zeroing short leaves extents that no record names: they are free.
 
-use crate::job::{Goal, Stage, Work};
+use crate::job::{Goal, Job, Stage, Work};
 use crate::pool::{Begun, Phase, Pool};
 use crate::settings::access_of;
 use crate::space::{NoSpace, Space};
@@ -62,13 +67,12 @@ impl Pool {
             return Err(error.object(self.object()).remedy("delete a volume, or use another pool"));
         }
         let runs = self.allocate(&object, &[], extents)?;
-        let mut next = self.next_record()?;
-        let (nsid, revision) = (smallest_free_nsid(&next.volumes), next.generation);
         let settings = Settings { access, ..Settings::new(lba_size) };
-        let volume = VolumeRecord { uuid: request.uuid, name, nsid, extents, revision, settings, runs };
-        next.volumes.insert(next.volumes.partition_point(|v| v.nsid < nsid), volume);
-        self.accept_settings(&next, request.uuid)?;
-        Ok(self.begin_change(next, request.uuid, 0))
+        let uuid = request.uuid;
+        let gain = Gain { uuid, runs, extents, old: 0, new: Some((name, settings)) };
+        // Also checked when it is written; what can be refused is refused before the work.
+        self.with_gain(&gain)?;
+        Ok(self.begin_zeroing(gain))
     }
 
     /// Begins to grow a volume. The size that it has already changes nothing.
@@ -93,14 +97,50 @@ impl Pool {
         }
         self.accept_change()?;
         let runs = self.allocate(&object, &runs, extents - old)?;
+        let gain = Gain { uuid: request.uuid, runs, extents, old, new: None };
+        self.with_gain(&gain)?;
+        Ok(self.begin_zeroing(gain))
+    }
+
+    /// Goes on with a change whose preparation has ended well: writes the record. The job that prepared is to be given here
+    /// when the pool has no other job; what it prepared is held until then.
+    ///
+    /// # Errors
+    /// Why the preparation failed, or what came between: the pool accepts no change any more, or its record has no room. The
+    /// change is given up then, and what it would have gained is free.
+    ///
+    /// # Panics
+    /// If the job is another pool's, prepares nothing, or has no result yet.
+    pub fn begin_commit(&mut self, job: Job) -> Result<Job, ControlError> {
+        assert_eq!(job.pool, self.record.pool, "a job goes on where it began");
+        let result = job.result().expect("a job goes on when it has a result");
+        let Goal::Gain(gain) = job.goal else { unreachable!("this job changes what is stored") };
+        assert!(core::mem::take(&mut self.is_zeroing), "one preparation at a time");
+        result?;
+        self.accept_setting()?;
+        let next = self.with_gain(&gain)?;
+        Ok(self.begin_change(next))
+    }
+
+    /// The record with what a volume gains.
+    fn with_gain(&self, gain: &Gain) -> Result<PoolRecord, ControlError> {
         let mut next = self.next_record()?;
-        let generation = next.generation;
-        for volume in next.volumes.iter_mut().filter(|v| v.uuid == request.uuid) {
-            volume.runs.clone_from(&runs);
-            volume.extents = extents;
-            volume.revision = generation;
+        let revision = next.generation;
+        let Gain { uuid, runs, extents, old, new } = gain;
+        if let Some((name, settings)) = new {
+            let nsid = smallest_free_nsid(&next.volumes);
+            let (uuid, extents, name) = (*uuid, *extents, name.clone());
+            let (settings, runs) = (settings.clone(), runs.clone());
+            let volume = VolumeRecord { uuid, name, nsid, extents, revision, settings, runs };
+            next.volumes.insert(next.volumes.partition_point(|v| v.nsid < nsid), volume);
         }
-        Ok(self.begin_change(next, request.uuid, old))
+        for volume in next.volumes.iter_mut().filter(|v| v.uuid == *uuid && new.is_none()) {
+            assert_eq!(volume.extents, *old, "nobody else changes what volumes own");
+            volume.runs.clone_from(runs);
+            (volume.extents, volume.revision) = (*extents, revision);
+        }
+        self.accept_settings(&next, *uuid)?;
+        Ok(next)
     }
 
     /// Begins to delete a volume. No IO to it may be in flight from now on until the job is finished: its extents may
@@ -113,24 +153,25 @@ impl Pool {
         self.accept_change()?;
         let mut next = self.next_record()?;
         next.volumes.retain(|v| v.uuid != uuid);
-        Ok(self.begin_change(next, uuid, 0))
+        Ok(Begun::Job(self.begin_change(next)))
     }
 
-    /// Zeroes what the volume gains beyond `old` extents, if anything, then writes the record.
-    pub(crate) fn begin_change(&mut self, next: PoolRecord, volume: Uuid, old: u32) -> Begun {
-        let mut stages = Vec::new();
+    /// Zeroes what a volume gains. The record stays as it is until [`Self::begin_commit`].
+    fn begin_zeroing(&mut self, gain: Gain) -> Begun {
         let mut zero = Stage::new("zero new extents", false, self.drives.len());
-        let gained = next.volumes.iter().filter(|v| v.uuid == volume).flat_map(|v| &v.runs);
-        for run in gained.filter_map(|run| beyond(run, old)) {
+        for run in gain.runs.iter().filter_map(|run| beyond(run, gain.old)) {
             let blocks = Blocks(u64::from(run.count) * EXTENT_BLOCKS.0);
             zero.push(usize::from(run.member), Work::Zero { lba: extent_lba(run.first), blocks });
         }
-        if zero.queues.iter().any(|queue| !queue.is_empty()) {
-            stages.push(zero);
-        }
-        stages.push(self.commit_stage(&next));
+        self.is_zeroing = true;
+        Begun::Job(self.job(Goal::Gain(Box::new(gain)), vec![zero]))
+    }
+
+    /// Writes the record.
+    pub(crate) fn begin_change(&mut self, next: PoolRecord) -> Job {
+        let commit = self.commit_stage(&next);
         self.phase = Phase::Busy { is_settled: true, stale: Vec::new() };
-        Begun::Job(self.job(Goal::Change(Box::new(next)), stages))
+        self.job(Goal::Change(Box::new(next)), vec![commit])
     }
 
     pub(crate) fn next_record(&self) -> Result<PoolRecord, ControlError> {
@@ -178,6 +219,20 @@ impl Pool {
             error.object(object).field("size_bytes").remedy(remedy)
         })
     }
+}
+
+/// What a volume gains; not in the record yet.
+#[derive(Debug)]
+pub(crate) struct Gain {
+    uuid: Uuid,
+    /// All of the volume's, with those that are new.
+    runs: Vec<Run>,
+    /// All of them.
+    extents: u32,
+    /// Those that the volume has already.
+    old: u32,
+    /// Name and settings, if the volume is new.
+    new: Option<(Name, Settings)>,
 }
 
 /// The part of a run at or behind a position.

@@ -157,7 +157,12 @@ fn import_group(imported: &mut Imported, uuid: Uuid, claims: Vec<Claim<'_>>) {
                 let claim = claims.iter().find(|c| c.label.drive == m.drive);
                 claim.map(|c| c.drive.clone()).expect("an online pool has all its drives")
             });
-            imported.pools.push(Pool { drives: drives.collect(), record, phase: Phase::Unsettled(stale) });
+            imported.pools.push(Pool {
+                drives: drives.collect(),
+                record,
+                phase: Phase::Unsettled(stale),
+                is_zeroing: false,
+            });
         }
         Verdict::Incomplete(detail) => {
             imported.offline.push(offline(uuid, Some(record), PoolState::Incomplete, detail, &claims));

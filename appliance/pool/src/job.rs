@@ -10,6 +10,7 @@
 //! - After the first error nothing more is given out; the result appears when everything in flight came back.
 //! - At most [`JOB_DEPTH_MAX`] operations are in flight on one member, so hosts are not crowded out.
 
+use crate::change::Gain;
 use crate::drive::{Drive, MemberIndex, Role};
 use crate::limits::{JOB_DEPTH_MAX, ZERO_BLOCKS_MAX};
 use block::{BLOCK_SIZE, Blocks, Completion, IoBuf, Lba, MediaError, Op, Tag};
@@ -94,6 +95,8 @@ pub(crate) enum Goal {
     Settle,
     /// The first record.
     Create,
+    /// Zeroes where a volume is to have extents; the record follows.
+    Gain(Box<Gain>),
     /// A new record.
     Change(Box<PoolRecord>),
     /// Blank drives.
@@ -107,8 +110,8 @@ struct Member {
     needs_flush: bool,
 }
 
-/// A change on its way to the drives. Give it to [`crate::Pool::finish`] when [`Job::result`] is there; do not drop
-/// it before: its pool would stay busy.
+/// A change on its way to the drives. When [`Job::result`] is there, give it to [`crate::Pool::begin_commit`] if it
+/// [prepares](Job::is_preparing) a change, else to [`crate::Pool::finish`]; do not drop it before: its pool would stay busy.
 #[must_use]
 #[derive(Debug)]
 pub struct Job {
@@ -265,6 +268,12 @@ impl Job {
 
     /// Operations done, and in all.
     #[must_use]
+    /// Prepares a change, and changes nothing that is stored: settings of the pool's volumes may change meanwhile.
+    #[must_use]
+    pub fn is_preparing(&self) -> bool {
+        matches!(self.goal, Goal::Gain(_))
+    }
+
     pub fn progress(&self) -> (u64, u64) {
         (self.done, self.total)
     }

@@ -4,7 +4,8 @@
 //!  drives ──▶ Probe ──▶ Finding ─┐
 //!                                ├─▶ import ──▶ Pool ── begin_settle ──▶ Job ──▶ finish: volumes may be served
 //!  all drives of the node ───────┘      │
-//!                                       ├── begin_create_volume, begin_set_access, … ──▶ Job ──▶ finish
+//!                                       ├── begin_set_access, begin_delete_volume, … ──▶ Job ──▶ finish
+//!                                       ├── begin_create_volume, begin_grow_volume ──▶ Job ──▶ begin_commit ──▶ Job ──▶ finish
 //!                                       └── map(nsid, lba, blocks) ──▶ Segments, on the path of each IO
 //! ```
 //!
@@ -19,7 +20,9 @@
 //! - The newest valid record wins at import. A member that is one change behind was cut off while that change was
 //!   written, and is brought up to date before anything is served. A member further behind is an older copy or lost
 //!   what it had confirmed: then nothing is served.
-//! - One job at a time. A job that fails while its record is being written leaves the pool frozen: the old state is
+//! - One job at a time writes the record. Beside it one may zero extents that no record names; until it goes on, nobody
+//!   gets extents or gives them back.
+//! - A job that fails while its record is being written leaves the pool frozen: the old state is
 //!   served on, changes are refused, and the next import decides. Guessing which record is newer on which drive
 //!   could end with two histories of one pool.
 //!

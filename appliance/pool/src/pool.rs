@@ -54,6 +54,8 @@ pub struct Pool {
     /// By member number.
     pub(crate) drives: Vec<Drive>,
     pub(crate) phase: Phase,
+    /// A job zeroes extents that no record names yet: nobody else may get them.
+    pub(crate) is_zeroing: bool,
 }
 
 impl Pool {
@@ -182,6 +184,7 @@ impl Pool {
                 self.record = *record;
                 Ok(())
             }
+            (_, Goal::Gain(_)) => unreachable!("a job that prepares goes on with begin_commit"),
             (Ok(()), Goal::Delete) => {
                 self.phase = Phase::Gone;
                 Ok(())
@@ -223,9 +226,14 @@ impl Pool {
         volume_statuses(&self.record, state, subsystem_nqn)
     }
 
-    /// Checks that a change may begin.
+    /// Checks that a change of what there is, or of what it owns, may begin.
     pub(crate) fn accept_change(&self) -> Result<(), ControlError> {
         if self.phase == Phase::Ready { Ok(()) } else { Err(self.refusal()) }
+        if self.phase == Phase::Ready && !self.is_zeroing { Ok(()) } else { Err(self.refusal()) }
+    }
+
+    /// Checks that a change may begin that moves no extents.
+    pub(crate) fn accept_setting(&self) -> Result<(), ControlError> {
     }
 
     fn refusal(&self) -> ControlError {

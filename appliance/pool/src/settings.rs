@@ -99,7 +99,7 @@ impl Pool {
         if self.existing(uuid)?.settings == *settings {
             return Ok(Begun::Unchanged);
         }
-        self.accept_change()?;
+        self.accept_setting()?;
         let mut next = self.next_record()?;
         let generation = next.generation;
         for volume in next.volumes.iter_mut().filter(|v| v.uuid == uuid) {
@@ -109,8 +109,7 @@ impl Pool {
             }
         }
         self.accept_settings(&next, uuid)?;
-        let extents = self.existing(uuid)?.extents;
-        Ok(self.begin_change(next, uuid, extents))
+        Ok(Begun::Job(self.begin_change(next)))
     }
 
     /// Checks that the record has room for the new settings of a volume.

@@ -2,10 +2,13 @@
 
 use super::{job, tank, uuid};
 use crate::{DriveId, Finding, Found, Imported, Job, JobError, Pool, Probe, begin_create_pool, import};
-use block::{BlockDevice, Completion, Op};
+use block::{BlockDevice, Completion, Op, Tag};
 use control::CreatePool;
 use core::hash::Hash;
 use sim::{Drive, Random, SimDrive, Trace};
+
+/// In the tags of the second of two jobs.
+const JOB_MARK: u64 = 1 << 40;
 
 /// The power failed.
 #[derive(Debug, PartialEq, Eq)]
@@ -101,20 +104,37 @@ impl Bench {
         pool
     }
 
-    /// Does a job to its end.
+    /// Does a job to its end, and what follows it.
     pub(super) fn run(&mut self, pool: &mut Pool, mut job: Job) -> Result<Result<(), JobError>, PowerCut> {
-        while job.result().is_none() {
-            while let Some((member, tag, op)) = job.poll_op(|len| Some(vec![0xaa; len])) {
-                let drive = pool.drive(member).0;
-                self.note((drive, tag, op_number(&op), op.range()))?;
-                let drive = &mut self.drives[usize::try_from(drive).expect("few drives")];
-                drive.submit(tag, op).expect("a job stays within its depth");
+        self.work(pool, &mut [&mut job])?;
+        if !job.is_preparing() {
+            return Ok(pool.finish(job));
+        }
+        let result = job.result().expect("it has a result");
+        match (pool.begin_commit(job), result) {
+            (Ok(commit), _) => self.run(pool, commit),
+            (Err(_), Err(error)) => Ok(Err(error)),
+            (Err(refused), Ok(())) => panic!("nothing came between: {refused}"),
+        }
+    }
+
+    /// Works on one job of a pool, or two beside each other, until each has a result.
+    pub(super) fn work(&mut self, pool: &Pool, jobs: &mut [&mut Job]) -> Result<(), PowerCut> {
+        while jobs.iter().any(|job| job.result().is_none()) {
+            for (job, mark) in jobs.iter_mut().zip([0, JOB_MARK]) {
+                while let Some((member, tag, op)) = job.poll_op(|len| Some(vec![0xaa; len])) {
+                    let drive = pool.drive(member).0;
+                    self.note((drive, tag, op_number(&op), op.range()))?;
+                    let drive = &mut self.drives[usize::try_from(drive).expect("few drives")];
+                    drive.submit(Tag(tag.0 | mark), op).expect("a job stays within its depth");
+                }
             }
             for Completion { tag, buf, result } in self.step()? {
-                job.on_completion(Completion { tag, buf, result });
+                let index = usize::from(tag.0 & JOB_MARK != 0);
+                jobs[index].on_completion(Completion { tag: Tag(tag.0 & !JOB_MARK), buf, result });
             }
         }
-        Ok(pool.finish(job))
+        Ok(())
     }
 
     /// One drive completes one operation.

@@ -2,8 +2,8 @@
 
 use super::bench::Bench;
 use super::{MIB, grow, job, shown, uuid, volume, volumes};
-use crate::{Begun, Pool};
-use control::{CreateVolume, VolumeState};
+use crate::{Begun, Pool, WriteProtect};
+use control::{CreateVolume, ErrorKind, VolumeState};
 use expect_test::expect;
 
 fn create(bench: &mut Bench, pool: &mut Pool, number: u64, size_mib: u64) {
@@ -129,6 +129,36 @@ fn second_change_has_to_wait() {
     assert!(pool.is_settled(), "volumes are served while a change is on its way");
     bench.run(&mut pool, first).expect("no cut").expect("no fault");
     create(&mut bench, &mut pool, 2, 1);
+}
+
+/// Goal: while a volume is zeroed settings of others change, and nothing that gives extents away or takes them; afterwards both
+/// changes are there, also after a restart.
+#[test]
+fn only_settings_change_beside_zeroing() {
+    let (mut bench, mut pool) = Bench::with_tank(1);
+    create(&mut bench, &mut pool, 1, 1);
+    let mut zeroing = job(pool.begin_create_volume(&volume(2, 1)));
+    assert!(zeroing.is_preparing());
+    for refused in [
+        pool.begin_create_volume(&volume(3, 1)),
+        pool.begin_grow_volume(&grow(1, 2)),
+        pool.begin_delete_volume(uuid(b'V', 1)),
+        pool.begin_delete_pool(),
+    ] {
+        let error = refused.expect_err("it would move extents");
+        assert_eq!((error.kind, error.object.as_str()), (ErrorKind::Unavailable, "pool/tank"));
+    }
+    let guard = job(pool.begin_set_guard(uuid(b'V', 1), None, WriteProtect::On));
+    assert!(!guard.is_preparing());
+    bench.run(&mut pool, guard).expect("no cut").expect("no fault");
+    assert_eq!(volumes(&bench.reopen()).len(), 1, "what is being zeroed is not there");
+    bench.work(&pool, &mut [&mut zeroing]).expect("no cut");
+    let commit = pool.begin_commit(zeroing).expect("nothing is in the way");
+    bench.run(&mut pool, commit).expect("no cut").expect("no fault");
+    let reopened = bench.reopen();
+    assert_eq!(volumes(&reopened), [("v1".to_owned(), 1, 1), ("v2".to_owned(), 2, 1)]);
+    assert_eq!(reopened.volumes()[0].settings.write_protect, WriteProtect::On);
+    assert_eq!(pool.volumes()[1].revision, 4, "it changed with its own record");
 }
 
 /// Goal: a change that fails before its record is written did not happen, and the next one works.

@@ -3,7 +3,7 @@
 use super::bench::Bench;
 use super::{job, volume};
 use crate::limits::{JOB_DEPTH_MAX, ZERO_BLOCKS_MAX};
-use crate::{Drive, DriveId, Job, MemberIndex};
+use crate::{Begun, Drive, DriveId, Job, MemberIndex};
 use block::{Blocks, Completion, Geometry, MediaError, Op, Tag};
 
 fn next(job: &mut Job) -> Option<(MemberIndex, Tag, Op<Vec<u8>>)> {
@@ -30,7 +30,14 @@ fn stages_wait_for_all_members() {
     let (_, mut pool) = Bench::with_tank(2);
     let mut job = job(pool.begin_create_volume(&volume(1, 2)));
     let mut rounds = Vec::new();
-    while job.result().is_none() {
+    loop {
+        if job.result().is_some() && job.is_preparing() {
+            job = pool.begin_commit(job).expect("nothing came between");
+            rounds.push("commit".to_owned());
+        }
+        if job.result().is_some() {
+            break;
+        }
         let mut round = Vec::new();
         while let Some((member, tag, op)) = next(&mut job) {
             round.push((member.0, tag, op));
@@ -45,9 +52,9 @@ fn stages_wait_for_all_members() {
         }
         complete(&mut job, last.1, last.2, Ok(()));
     }
-    assert_eq!(rounds, ["zero 0", "flush 1, flush 0", "write 1, write 0", "flush 1, flush 0"]);
+    assert_eq!(rounds, ["zero 0", "flush 1, flush 0", "commit", "write 0, write 1", "flush 0, flush 1"]);
     assert_eq!(job.result(), Some(Ok(())));
-    assert_eq!(job.progress(), (7, 7));
+    assert_eq!(job.progress(), (4, 4));
     pool.finish(job).expect("it went well");
 }
 
@@ -86,7 +93,9 @@ fn zeroing_is_bounded() {
     let (done, total) = job.progress();
     assert!(done > 16_000 && total - done < 10, "{done} of {total}");
     drain(&mut job);
-    pool.finish(job).expect("it went well");
+    let mut commit = pool.begin_commit(job).expect("it went well");
+    drain(&mut commit);
+    pool.finish(commit).expect("it went well");
 }
 
 /// Completes everything.
@@ -127,7 +136,11 @@ fn failed_job_waits_for_what_is_in_flight() {
     let error = create.result().expect("nothing is in flight").expect_err("it failed");
     assert_eq!(error.to_string(), "drive S1 failed to zero new extents: the device is gone");
     assert!(!error.is_undecided);
-    assert_eq!(pool.finish(create), Err(error));
+    assert_eq!(pool.begin_commit(create).map(drop), Err(error.into()));
+    assert!(
+        matches!(pool.begin_create_volume(&volume(2, 55)), Ok(Begun::Job(_))),
+        "nothing is held any more"
+    );
 }
 
 /// Goal: a drive that takes one block per transfer gets its record in pieces, in order.

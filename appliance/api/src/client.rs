@@ -92,6 +92,16 @@ impl Client {
         Ok(self.ask(service.list_drives(v1::ListDrivesRequest {})).await?.drives)
     }
 
+    /// Gives up what is on a drive that is in no online pool.
+    ///
+    /// # Errors
+    /// As [`Self::node`].
+    pub async fn wipe_drive(&self, request: v1::WipeDriveRequest) -> Result<v1::Drive, Error> {
+        let mut service =
+            DriveServiceClient::new(self.channel.clone()).max_decoding_message_size(ANSWER_BYTES_MAX);
+        self.change(service.wipe_drive(request)).await
+    }
+
     /// All pools.
     ///
     /// # Errors

@@ -7,7 +7,7 @@ use crate::link::{Link, Peer};
 use crate::refusal::Refusal;
 use control::{
     ControlError, CreatePool, CreateVolume, DeletePool, DeleteVolume, DriveStatus, EngineStatus, ErrorKind,
-    PoolStatus, Reply, Request, ResizeVolume, SessionStatus, SetVolumeHosts, VolumeStatus,
+    PoolStatus, Reply, Request, ResizeVolume, SessionStatus, SetVolumeHosts, VolumeStatus, WipeDrive,
 };
 use std::fmt;
 use std::path::PathBuf;
@@ -108,6 +108,13 @@ impl Engine1 {
         Ok(sessions)
     }
 
+    async fn wipe_drive(&self, wipe: WipeDrive) -> Result<DriveStatus, Refusal> {
+        let Reply::Drives(drives) = self.service.call(Request::WipeDrive(wipe)).await? else {
+            return Err(other_answer());
+        };
+        drives.into_iter().next().ok_or_else(other_answer)
+    }
+
     async fn create_pool(&self, create: CreatePool) -> Result<PoolStatus, Refusal> {
         self.pool(Request::CreatePool(create)).await
     }
@@ -190,6 +197,14 @@ impl EngineClient {
     /// As [`Self::status`].
     pub async fn sessions(&self) -> Result<Vec<SessionStatus>, ControlError> {
         self.link.call("ListSessions", &(), CALL_TIMEOUT).await
+    }
+
+    /// Makes a drive blank that is in no online pool.
+    ///
+    /// # Errors
+    /// As [`Self::create_pool`].
+    pub async fn wipe_drive(&self, wipe: WipeDrive) -> Result<DriveStatus, ControlError> {
+        self.link.call("WipeDrive", &(wipe,), CHANGE_TIMEOUT).await
     }
 
     /// Makes a pool.

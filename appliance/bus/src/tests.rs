@@ -67,6 +67,11 @@ impl EngineService for Fake {
                     revision: 3,
                 }])),
                 Request::DeletePool(_) => Ok(Reply::Done),
+                Request::WipeDrive(wipe) => Ok(Reply::Drives(vec![DriveStatus {
+                    serial: wipe.serial,
+                    detail: wipe.confirm,
+                    ..drive()
+                }])),
                 Request::GetStatus => Ok(Reply::Done),
                 Request::ListPools
                 | Request::ListSessions

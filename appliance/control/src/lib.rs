@@ -23,7 +23,7 @@ pub use error::{ControlError, ErrorKind};
 pub use name::is_name;
 pub use request::{
     AllowedHosts, CreatePool, CreateVolume, DeletePool, DeleteVolume, Reply, Request, ResizeVolume,
-    SetVolumeHosts,
+    SetVolumeHosts, WipeDrive,
 };
 pub use status::{
     DriveState, DriveStatus, EngineStatus, PoolState, PoolStatus, SessionStatus, VolumeState, VolumeStatus,

@@ -25,6 +25,15 @@ pub struct DeletePool {
     pub uuid: Uuid,
 }
 
+/// Give up what is on a drive that is in no online pool: it is blank again.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, Type)]
+pub struct WipeDrive {
+    /// Serial number of the drive.
+    pub serial: String,
+    /// What is given up: the name or UUID of the pool, or else what the drive's `detail` says; nothing for one that is blank.
+    pub confirm: String,
+}
+
 /// Make a volume; it reads as zeroes.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, Type)]
 pub struct CreateVolume {
@@ -93,6 +102,8 @@ pub enum Request {
     ListVolumes,
     /// Answered by [`Reply::Sessions`].
     ListSessions,
+    /// Answered by [`Reply::Drives`] with the blank drive.
+    WipeDrive(WipeDrive),
     /// Answered by [`Reply::Pools`] with the new pool.
     CreatePool(CreatePool),
     /// Answered by [`Reply::Done`].

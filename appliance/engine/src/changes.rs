@@ -6,8 +6,8 @@
 //! ```
 //!
 //! Invariants
-//! - One job for each pool writes its record; requests to the same pool keep their order. Creating and deleting pools wait
-//!   for each other, too: they look at all drives and names.
+//! - One job for each pool writes its record; requests to the same pool keep their order. Creating and deleting pools and
+//!   wiping drives wait for each other, too: they look at all drives and names.
 //! - A job that [prepares](Job::is_preparing) a change takes as long as drives need to zero what a volume gains. Beside it goes
 //!   what is only a word in the record: changes of hosts, and who may use a volume. They do not wait for other zeroing, either.
 //! - A job takes its turn between the commands of hosts, a few operations at a time; it never blocks the core.
@@ -26,6 +26,11 @@ use uuid::Uuid;
 pub(crate) enum Kind {
     /// Bringing an imported pool up to date.
     Settle,
+    /// A drive of no pool, or of one that is not online.
+    WipeDrive {
+        drive: DriveId,
+        serial: String,
+    },
     CreatePool(Box<Pool>),
     DeletePool,
     CreateVolume {
@@ -53,7 +58,7 @@ pub(crate) enum Kind {
 
 impl Kind {
     fn concerns_pools(&self) -> bool {
-        matches!(self, Self::CreatePool(_) | Self::DeletePool)
+        matches!(self, Self::WipeDrive { .. } | Self::CreatePool(_) | Self::DeletePool)
     }
 }
 
@@ -151,14 +156,14 @@ impl Changes {
         self.active.iter().flatten().any(|active| active.pool == pool)
     }
 
-    /// Some job has a free place.
-    pub(crate) fn has_room(&self) -> bool {
-        self.active.iter().any(Option::is_none)
-    }
-
     /// A job for this pool is on its way that writes its record.
     fn is_writing(&self, pool: Uuid) -> bool {
         self.active.iter().flatten().any(|active| active.pool == pool && !active.job.is_preparing())
+    }
+
+    /// Some job has a free place.
+    pub(crate) fn has_room(&self) -> bool {
+        self.active.iter().any(Option::is_none)
     }
 
     /// Volumes that are being created.
@@ -166,6 +171,7 @@ impl Changes {
         self.active.iter().flatten().filter_map(|active| match &active.kind {
             Kind::CreateVolume { volume, name } => Some((*volume, name.as_str())),
             Kind::Settle
+            | Kind::WipeDrive { .. }
             | Kind::CreatePool(_)
             | Kind::DeletePool
             | Kind::ResizeVolume { .. }
@@ -242,9 +248,6 @@ fn may_run(active: &mut Active, target: &Target) -> bool {
     *is_drained
 }
 
-fn concerns_pools(request: &Request) -> bool {
-    matches!(request, Request::CreatePool(_) | Request::DeletePool(_))
-}
 /// It changes a word in the record of its pool, and no extents.
 fn is_short(request: &Request) -> bool {
     matches!(request, Request::SetVolumeHosts(_))
@@ -255,6 +258,9 @@ fn has_preparation(request: &Request) -> bool {
     matches!(request, Request::CreateVolume(_) | Request::ResizeVolume(_))
 }
 
+fn concerns_pools(request: &Request) -> bool {
+    matches!(request, Request::WipeDrive(_) | Request::CreatePool(_) | Request::DeletePool(_))
+}
 
 #[cfg(test)]
 mod tests;

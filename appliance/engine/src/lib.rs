@@ -25,6 +25,7 @@ mod spec;
 mod startup;
 #[cfg(test)]
 mod tests;
+mod wiping;
 
 pub use config::{EngineConfig, Event, EventSink};
 pub use reactor::{Affinity, Mode, UnknownAffinity};

@@ -23,10 +23,11 @@ pub(crate) fn pool_offline(pool: &OfflinePool) -> ControlError {
     let remedy = match pool.state {
         PoolState::Damaged => {
             "nothing is written to its drives until that is mended: put the original drives in, as they were, then \
-             restart the engine (on an appliance: reboot)"
+             restart the engine (on an appliance: reboot); or give it up and wipe its drives (ironbay drive wipe)"
         }
         PoolState::Online | PoolState::Incomplete => {
-            "put all its drives in, then restart the engine (on an appliance: reboot)"
+            "put all its drives in, then restart the engine (on an appliance: reboot); or give it up and wipe those \
+             that are there (ironbay drive wipe)"
         }
     };
     let message = format!("pool \"{name}\" is not online: {}", pool.detail);
@@ -38,8 +39,15 @@ pub(crate) fn drive_failed(serial: &str, why: &str) -> ControlError {
     let message = format!("drive {serial} does not work: {why}");
     ControlError::new(ErrorKind::FailedPrecondition, message)
         .object(format!("drive/{serial}"))
-        .field("drive_serials")
         .remedy("remove the cause and restart the engine (on an appliance: reboot), or choose another drive")
+}
+
+pub(crate) fn drive_in_use(serial: &str, pool: &str) -> ControlError {
+    let message = format!("drive {serial} is a member of pool \"{pool}\", which is in use");
+    ControlError::new(ErrorKind::FailedPrecondition, message)
+        .object(format!("drive/{serial}"))
+        .field("serial")
+        .remedy("delete that pool: its drives are blank then")
 }
 
 pub(crate) fn pool_differs(uuid: Uuid, name: &str) -> ControlError {

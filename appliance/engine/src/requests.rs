@@ -17,7 +17,7 @@ use target::{HostChange, nqn_of};
 use uuid::Uuid;
 
 /// What beginning a change leads to.
-enum Begin {
+pub(crate) enum Begin {
     /// It is as asked for already.
     Reply(Reply),
     /// Drives have to work.
@@ -37,6 +37,8 @@ impl Core {
             Request::ListSessions => {
                 return answer.give(Ok(Reply::Sessions(self.target.session_statuses(now))));
             }
+            // Of no pool that could have a job.
+            Request::WipeDrive(_) => Ok(Uuid::nil()),
             Request::CreatePool(create) => Ok(create.uuid),
             Request::DeletePool(delete) => Ok(delete.uuid),
             Request::CreateVolume(create) => Ok(create.pool),
@@ -60,6 +62,7 @@ impl Core {
         while let Some(Waiting { pool: _, request, answer }) = self.changes.next_ready() {
             count += 1;
             let begun = match request {
+                Request::WipeDrive(wipe) => self.begin_wipe_drive(&wipe),
                 Request::CreatePool(create) => self.begin_create_pool(&create),
                 Request::DeletePool(delete) => self.begin_delete_pool(delete.uuid),
                 Request::CreateVolume(create) => self.begin_create_volume(&create),
@@ -109,6 +112,10 @@ impl Core {
 
     fn start_job(&mut self, pool: Uuid, kind: Kind, job: Job, answer: Option<Answer>) {
         let members = match &kind {
+            Kind::WipeDrive { drive, .. } => {
+                let drives = vec![*drive];
+                return self.changes.start(Active { pool, kind, job, answer, drives });
+            }
             Kind::CreatePool(pool) => Some(pool.as_ref()),
             Kind::Settle
             | Kind::DeletePool
@@ -145,19 +152,19 @@ impl Core {
         if self.target.pools().count() >= SUBSYSTEMS_MAX {
             return Err(refusals::too_many_pools(SUBSYSTEMS_MAX));
         }
-        self.check_opened(create)?;
+        self.check_opened(&create.drive_serials, "drive_serials")?;
         let random = &mut self.random;
         let (pool, job) = pool::begin_create_pool(create, &self.known, || random_uuid(random))?;
         Ok(Begin::Job(create.uuid, Kind::CreatePool(Box::new(pool)), Box::new(job)))
     }
 
     /// Drives that did not open are not known to `pool`; who names one learns why.
-    fn check_opened(&self, create: &CreatePool) -> Result<(), ControlError> {
-        for serial in &create.drive_serials {
+    pub(crate) fn check_opened(&self, serials: &[String], field: &str) -> Result<(), ControlError> {
+        for serial in serials {
             let is_known = self.known.iter().any(|known| known.drive.serial == *serial);
             let failure = self.drives.iter().filter_map(DriveEntry::failure).find(|(name, _)| name == serial);
             if let (false, Some((_, why))) = (is_known, failure) {
-                return Err(refusals::drive_failed(serial, why));
+                return Err(refusals::drive_failed(serial, why).field(field));
             }
         }
         Ok(())
@@ -244,13 +251,6 @@ impl Core {
         while let Some(active) = self.changes.next_finished() {
             count += 1;
             let Active { pool, kind, job, answer, .. } = active;
-            let result = match kind {
-                Kind::CreatePool(new) => self.finish_create_pool(*new, job),
-                Kind::DeletePool => self.finish_delete_pool(pool, job),
-                Kind::Settle => self.finish_settle(pool, job),
-                Kind::CreateVolume { volume, .. } => self.finish_volume(pool, volume, job, "created"),
-                Kind::Guard { name } => self.finish_guard(pool, name, job),
-                Kind::ResizeVolume { volume } => self.finish_volume(pool, volume, job, "grown"),
             if job.is_preparing() {
                 match self.online(pool).and_then(|pool| pool.begin_commit(job)) {
                     Ok(commit) => self.start_job(pool, kind, commit, answer),
@@ -262,6 +262,14 @@ impl Core {
                 }
                 continue;
             }
+            let result = match kind {
+                Kind::WipeDrive { drive, serial } => self.finish_wipe_drive(drive, &serial, &job),
+                Kind::CreatePool(new) => self.finish_create_pool(*new, job),
+                Kind::DeletePool => self.finish_delete_pool(pool, job),
+                Kind::Settle => self.finish_settle(pool, job),
+                Kind::CreateVolume { volume, .. } => self.finish_volume(pool, volume, job, "created"),
+                Kind::Guard { name } => self.finish_guard(pool, name, job),
+                Kind::ResizeVolume { volume } => self.finish_volume(pool, volume, job, "grown"),
                 Kind::SetHosts { volume } => self.finish_set_hosts(pool, volume, job),
                 Kind::DeleteVolume { volume, name, .. } => {
                     self.finish_delete_volume(pool, (volume, name), job)
@@ -378,7 +386,7 @@ impl Core {
         !pools.is_empty()
     }
 
-    fn set_roles(&mut self, drives: &[DriveId], role: &Role) {
+    pub(crate) fn set_roles(&mut self, drives: &[DriveId], role: &Role) {
         for known in self.known.iter_mut().filter(|known| drives.contains(&known.drive.id)) {
             known.role = role.clone();
         }

@@ -8,6 +8,7 @@ mod data_plane;
 mod host;
 mod hostile;
 mod reservation;
+mod wiping;
 
 use crate::{DriveSpec, Engine, EngineConfig, Mode, start};
 use control::{

@@ -68,6 +68,12 @@ impl Manager {
             .collect())
     }
 
+    pub(crate) async fn wipe_drive(&self, request: v1::WipeDriveRequest) -> Result<v1::Drive, ControlError> {
+        let drive = self.engine.wipe_drive(validate::wipe_drive(request)?).await?;
+        tracing::debug!(drive = drive.serial, "Drive is blank");
+        Ok(api::drive(drive, String::new()))
+    }
+
     pub(crate) async fn pools(&self) -> Result<Vec<v1::Pool>, ControlError> {
         Ok(self.engine.pools().await?.into_iter().map(api::pool).collect())
     }

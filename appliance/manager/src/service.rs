@@ -66,6 +66,13 @@ impl DriveService for Services {
     ) -> Result<Response<v1::ListDrivesResponse>, Status> {
         self.run(async { Ok(v1::ListDrivesResponse { drives: self.manager.drives().await? }) }).await
     }
+
+    async fn wipe_drive(
+        &self,
+        request: Request<v1::WipeDriveRequest>,
+    ) -> Result<Response<v1::Drive>, Status> {
+        self.run(self.manager.wipe_drive(request.into_inner())).await
+    }
 }
 
 #[tonic::async_trait]

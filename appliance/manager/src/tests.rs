@@ -60,6 +60,11 @@ impl EngineService for Listed {
                         .object("pool/tank")
                         .remedy("delete volume \"db\" first"))
                 }
+                Request::WipeDrive(wipe) => Err(ControlError::new(
+                    ErrorKind::FailedPrecondition,
+                    format!("drive {} carries data: {:?}", wipe.serial, wipe.confirm),
+                )
+                .field("confirm")),
                 Request::ListDrives
                 | Request::ListVolumes
                 | Request::ListSessions
@@ -131,6 +136,21 @@ async fn a_volume_is_made_in_the_named_pool() {
             connection.portals.first().map(|p| (p.address.as_str(), p.port)),
             Some(("127.0.0.1", 4420))
         );
+    }
+}
+
+/// Goal: to wipe a drive its name and the confirmation reach the engine as they are; what is no serial number does not.
+#[tokio::test]
+async fn a_drive_is_wiped_by_name() {
+    let (client, _bus) = listed().await;
+    let wipe = |serial: &str| v1::WipeDriveRequest { serial: serial.into(), confirm: "a b".into() };
+    let asked = refused(client.wipe_drive(wipe("S 0")).await);
+    assert_eq!(
+        (asked.field.as_str(), asked.message.as_str()),
+        ("confirm", "drive S 0 carries data: \"a b\"")
+    );
+    for bad in ["", "S\n", "a serial number that is too long"] {
+        assert_eq!(refused(client.wipe_drive(wipe(bad)).await).field, "serial", "{bad:?}");
     }
 }
 

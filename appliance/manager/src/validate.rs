@@ -8,7 +8,8 @@ use control::limits::{
     SERIAL_LEN_MAX, SIZE_STEP_BYTES,
 };
 use control::{
-    AllowedHosts, ControlError, CreatePool, DeletePool, DeleteVolume, ErrorKind, ResizeVolume, SetVolumeHosts,
+    AllowedHosts, ControlError, CreatePool, DeletePool, DeleteVolume, ErrorKind, ResizeVolume,
+    SetVolumeHosts, WipeDrive,
 };
 use uuid::Uuid;
 
@@ -97,13 +98,7 @@ pub(crate) fn create_pool(request: v1::CreatePoolRequest) -> Result<CreatePool, 
     }
     for (index, serial) in serials.iter().enumerate() {
         let field = format!("drive_serials[{index}]");
-        if serial.is_empty()
-            || serial.len() > SERIAL_LEN_MAX
-            || !serial.bytes().all(|b| b.is_ascii_graphic() || b == b' ')
-        {
-            let remedy = "use the serial number as \"ironbay drive list\" shows it";
-            return Err(wrong(&field, format!("{} is no serial number", shown(serial)), remedy));
-        }
+        check_serial(&field, serial)?;
         if serials.iter().take(index).any(|earlier| earlier == serial) {
             let message = format!("drive {} is named twice", shown(serial));
             return Err(
@@ -117,6 +112,24 @@ pub(crate) fn create_pool(request: v1::CreatePoolRequest) -> Result<CreatePool, 
         drive_serials: serials,
         overwrite_foreign_data: request.overwrite_foreign_data,
     })
+}
+
+/// A serial number of a drive.
+fn check_serial(field: &str, serial: &str) -> Result<(), ControlError> {
+    let is_serial = !serial.is_empty()
+        && serial.len() <= SERIAL_LEN_MAX
+        && serial.bytes().all(|b| b.is_ascii_graphic() || b == b' ');
+    if is_serial {
+        return Ok(());
+    }
+    let remedy = "use the serial number as \"ironbay drive list\" shows it";
+    Err(wrong(field, format!("{} is no serial number", shown(serial)), remedy))
+}
+
+/// A request to wipe a drive.
+pub(crate) fn wipe_drive(request: v1::WipeDriveRequest) -> Result<WipeDrive, ControlError> {
+    check_serial("serial", &request.serial)?;
+    Ok(WipeDrive { serial: request.serial, confirm: request.confirm })
 }
 
 /// A request to remove a pool.

@@ -125,22 +125,37 @@ impl Pool {
     }
 }
 
-/// The drive with a serial number, if it may become a member.
-fn choose<'a>(serial: &str, drives: &'a [KnownDrive], overwrite: bool) -> Result<&'a Drive, ControlError> {
-    let object = format!("drive/{serial}");
+/// The only drive with a serial number; `field` of the request names it, `others` says what to name instead.
+pub(crate) fn named<'a>(
+    serial: &str,
+    drives: &'a [KnownDrive],
+    field: &str,
+    others: fn(&[KnownDrive]) -> String,
+) -> Result<&'a KnownDrive, ControlError> {
     let refuse = |kind, message: String, remedy: String| {
-        Err(ControlError::new(kind, message).object(object.as_str()).field("drive_serials").remedy(remedy))
+        let error = ControlError::new(kind, message).object(format!("drive/{serial}"));
+        Err(error.field(field).remedy(remedy))
     };
     let mut named = drives.iter().filter(|d| d.drive.serial == serial);
     let Some(known) = named.next() else {
         let message = format!("this node has no drive with serial number \"{serial}\"");
-        return refuse(ErrorKind::NotFound, message, available(drives));
+        return refuse(ErrorKind::NotFound, message, others(drives));
     };
     if named.next().is_some() {
         let message = format!("two drives of this node have the serial number \"{serial}\"");
         let remedy = "remove one of them: which one is meant cannot be told".to_owned();
         return refuse(ErrorKind::FailedPrecondition, message, remedy);
     }
+    Ok(known)
+}
+
+/// The drive with a serial number, if it may become a member.
+fn choose<'a>(serial: &str, drives: &'a [KnownDrive], overwrite: bool) -> Result<&'a Drive, ControlError> {
+    let object = format!("drive/{serial}");
+    let refuse = |kind, message: String, remedy: String| {
+        Err(ControlError::new(kind, message).object(object.as_str()).field("drive_serials").remedy(remedy))
+    };
+    let known = named(serial, drives, "drive_serials", available)?;
     match &known.role {
         Role::Blank | Role::Leftover => {}
         Role::Member(pool) => {

@@ -101,6 +101,8 @@ pub(crate) enum Goal {
     Change(Box<PoolRecord>),
     /// Blank drives.
     Delete,
+    /// A blank drive, of no pool.
+    Wipe,
 }
 
 #[derive(Clone, Copy, Debug)]
@@ -266,14 +268,14 @@ impl Job {
         }
     }
 
-    /// Operations done, and in all.
-    #[must_use]
     /// Prepares a change, and changes nothing that is stored: settings of the pool's volumes may change meanwhile.
     #[must_use]
     pub fn is_preparing(&self) -> bool {
         matches!(self.goal, Goal::Gain(_))
     }
 
+    /// Operations done, and in all.
+    #[must_use]
     pub fn progress(&self) -> (u64, u64) {
         (self.done, self.total)
     }

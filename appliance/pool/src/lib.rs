@@ -40,6 +40,7 @@ mod pool;
 mod probe;
 mod settings;
 mod space;
+mod wipe;
 
 pub use create::begin_create_pool;
 pub use drive::{Drive, DriveId, KnownDrive, MemberIndex, Role};
@@ -53,6 +54,7 @@ pub use ondisk::{
 pub use pool::{Begun, Pool};
 pub use probe::{Finding, Labelled, Probe, SlotContent};
 pub use settings::access_of;
+pub use wipe::{begin_wipe, role_after_wipe};
 
 #[cfg(test)]
 mod tests;

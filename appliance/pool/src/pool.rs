@@ -185,6 +185,7 @@ impl Pool {
                 Ok(())
             }
             (_, Goal::Gain(_)) => unreachable!("a job that prepares goes on with begin_commit"),
+            (_, Goal::Wipe) => unreachable!("a drive that is wiped is no member"),
             (Ok(()), Goal::Delete) => {
                 self.phase = Phase::Gone;
                 Ok(())
@@ -228,12 +229,12 @@ impl Pool {
 
     /// Checks that a change of what there is, or of what it owns, may begin.
     pub(crate) fn accept_change(&self) -> Result<(), ControlError> {
-        if self.phase == Phase::Ready { Ok(()) } else { Err(self.refusal()) }
         if self.phase == Phase::Ready && !self.is_zeroing { Ok(()) } else { Err(self.refusal()) }
     }
 
     /// Checks that a change may begin that moves no extents.
     pub(crate) fn accept_setting(&self) -> Result<(), ControlError> {
+        if self.phase == Phase::Ready { Ok(()) } else { Err(self.refusal()) }
     }
 
     fn refusal(&self) -> ControlError {

@@ -10,6 +10,7 @@ mod power_cut;
 mod probe;
 mod settings;
 mod space;
+mod wipe;
 
 use crate::{Begun, Job, Pool};
 use control::{ControlError, CreatePool, CreateVolume, ResizeVolume};

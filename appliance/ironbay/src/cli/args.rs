@@ -72,6 +72,18 @@ pub(crate) enum DriveCommand {
     /// All drives, and whose data is on them.
     #[command(after_help = "Example:\n  ironbay drive list")]
     List,
+    /// Give up what is on a drive, so that it may join a pool: a drive of a pool that will not be online again, or one with
+    /// foreign data. Drives of online pools are refused. What it held stays on it until it is overwritten.
+    #[command(
+        after_help = "Examples:\n  ironbay drive wipe S3 --confirm tank\n  ironbay drive wipe S4 --confirm \"GPT partition table\""
+    )]
+    Wipe {
+        /// Serial number, as "ironbay drive list" shows it.
+        serial: String,
+        /// What is given up: the name of its pool, or the DETAIL that "ironbay drive list" shows. A refusal says what to write.
+        #[arg(long, value_name = "TEXT", default_value = "", hide_default_value = true)]
+        confirm: String,
+    },
 }
 
 #[derive(Debug, Subcommand)]

@@ -73,6 +73,10 @@ async fn call(client: &Client, command: Command) -> Result<Answer, Failure> {
         Command::Drive(DriveCommand::List) => {
             Ok(Answer::list(&client.drives().await?, text::drives, json::drive))
         }
+        Command::Drive(DriveCommand::Wipe { serial, confirm }) => {
+            let drive = client.wipe_drive(v1::WipeDriveRequest { serial, confirm }).await?;
+            Ok(Answer::new(format!("drive {} is blank\n", drive.serial), json::drive(&drive)))
+        }
         Command::Session(SessionCommand::List) => {
             Ok(Answer::list(&client.sessions().await?, text::sessions, json::session))
         }

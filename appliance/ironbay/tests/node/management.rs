@@ -131,6 +131,25 @@ fn foreign_data_is_not_overwritten_unasked() {
     node.run(&["pool", "create", "tank", "--drive", "S0", "--overwrite-foreign-data"]).done();
 }
 
+/// Goal: a drive is wiped only by who says what is lost; the refusal says what to write, and shown as it is it does.
+#[test]
+fn a_drive_is_given_up_by_name() {
+    let dir = dir();
+    let node = start(&dir, &["S0", "S1"]);
+    node.run(&["pool", "create", "tank", "--drive", "S0", "--drive", "S1"]).done();
+    let text = node.run(&["drive", "wipe", "S0", "--confirm", "tank"]).refused(4);
+    assert!(text.contains("drive/S0") && text.contains("in use"), "{text}");
+    node.stop();
+    std::fs::remove_file(dir.path().join("S1.img")).expect("it was there");
+    let node = start(&dir, &["S0"]);
+    let text = node.run(&["drive", "wipe", "S0"]).refused(4);
+    assert!(text.contains("missing drive S1") && text.contains("confirm with its name: tank"), "{text}");
+    assert_eq!(node.run(&["drive", "wipe", "S0", "--confirm", "tank"]).done(), "drive S0 is blank\n");
+    assert!(node.json(&["pool", "list"]).as_array().is_some_and(Vec::is_empty));
+    node.run(&["pool", "create", "tank", "--drive", "S0"]).done();
+    node.stop();
+}
+
 /// Goal: hosts that may use a volume are named when it is made or later, and shown; a wrong one is pointed at.
 #[test]
 fn hosts_of_a_volume() {

@@ -1,7 +1,7 @@
 //! The discovery log, read in parts while it changes.
 
 use crate::choices::Choices;
-use crate::world::{World, any_sqe};
+use crate::world::{HOST, World, any_sqe};
 use nvme_spec::fabrics::DISCOVERY_NQN;
 use nvme_spec::log::GetLogPage;
 use nvme_spec::{AdminOpcode, Sqe};
@@ -17,7 +17,7 @@ const RECORD: u64 = 1024;
 pub fn discovery(input: &[u8]) {
     let mut choices = Choices::new(input);
     let mut world = World::new();
-    world.connect(DISCOVERY_NQN, 0xffff, 0);
+    world.connect(HOST, DISCOVERY_NQN, 0xffff, 0);
     // The log as it was when its start was last read, as far as it was read then.
     let mut seen: Vec<u8> = Vec::new();
     while !choices.is_empty() && !world.open.is_empty() {

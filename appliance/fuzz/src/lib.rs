@@ -26,6 +26,10 @@ mod controller;
 mod discovery;
 mod host;
 mod nvm;
+mod requests;
+mod reservations;
+mod rules;
+mod storage;
 mod wire;
 mod world;
 

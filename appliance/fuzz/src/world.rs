@@ -6,7 +6,7 @@ use core::time::Duration;
 use nvme_spec::entry::FLAGS_SGL;
 use nvme_spec::fabrics::{Connect, ConnectData, DISCOVERY_NQN, Nqns, Property};
 use nvme_spec::register::{Cc, offset};
-use nvme_spec::{Cqe, Sqe, Status};
+use nvme_spec::{Cqe, NvmOpcode, Sqe, Status};
 use nvme_subsystem::limits::{ADMIN_DATA_MAX, AER_MAX, HELD_CONNECTS_MAX, TRANSFER_MAX};
 use nvme_subsystem::{
     Action, Answer, Command, ConnectionId, Endpoints, Hosts, Io, IoKind, NamespaceConfig, Outcome, Queue,
@@ -27,19 +27,102 @@ pub(crate) const HOST_NQN: &str = "nqn.2014-08.org.nvmexpress:uuid:11111111-2222
 /// A host on no list.
 pub(crate) const STRANGER_NQN: &str = "nqn.2026-01.example:stranger";
 
+/// A host, as it names itself in Connect.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Who {
+    pub(crate) nqn: &'static str,
+    pub(crate) id: [u8; 16],
+    /// Silent for longer, it is gone; 0: never.
+    pub(crate) kato_ms: u32,
+}
+
+/// The host that good connections come from.
+pub(crate) const HOST: Who = Who { nqn: HOST_NQN, id: [7; 16], kato_ms: 5000 };
+/// Another one.
+pub(crate) const OTHER: Who = Who { nqn: STRANGER_NQN, id: [8; 16], kato_ms: 5000 };
+
+/// The half of a fused operation that a command is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Half {
+    /// None: it stands for itself.
+    No,
+    /// The first; it ends with its second.
+    First,
+    /// The second of the first with this tag.
+    Second(u32),
+}
+
+/// A command that the storage has.
+#[derive(Clone, Debug)]
+pub(crate) struct Pending {
+    pub(crate) tag: u32,
+    pub(crate) sqe: Sqe,
+    pub(crate) io: Io,
+    pub(crate) data: Vec<u8>,
+    pub(crate) half: Half,
+    /// It has reached the drives: it cannot be stopped any more.
+    pub(crate) has_begun: bool,
+    /// It ends so instead of beginning.
+    pub(crate) failure: Option<Status>,
+}
+
+/// A command that is answered later, by the target itself.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Held {
+    tag: u32,
+    pub(crate) sqe: Sqe,
+}
+
+/// A namespace as the harness knows it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Known {
+    pub(crate) blocks: u64,
+    pub(crate) lba_shift: u8,
+    pub(crate) volume: u64,
+    /// Only [`HOST`] may use it.
+    pub(crate) is_listed: bool,
+}
+
+impl Known {
+    pub(crate) fn is_for(&self, who: Who) -> bool {
+        !self.is_listed || who.nqn == HOST_NQN
+    }
+}
+
+/// What became of a command at once.
+#[derive(Debug)]
+pub(crate) enum Taken {
+    Answered(Answer),
+    /// It is the storage's.
+    Pending,
+    /// It is answered later.
+    Held,
+    /// The owner is asked to abort a command of this identifier on that connection; it has been answered.
+    Abort {
+        connection: ConnectionId,
+        cid: u16,
+    },
+}
+
+/// Changes of reservations that wait on one queue: as many as there are namespaces and each lets wait.
+const CHANGES_MAX: usize = 6 * (nvme_subsystem::limits::GUARD_WAITING_MAX + 1);
+
 /// A connection and what is under way on it.
 #[derive(Debug)]
 pub(crate) struct Open {
     pub(crate) id: ConnectionId,
     /// Once it is a queue.
     pub(crate) queue: Option<Queue>,
+    pub(crate) who: Who,
+    /// Of its controller.
+    pub(crate) cntlid: u16,
     next_tag: u32,
-    /// Event requests: tag and identifier.
-    held: Vec<(u32, u16)>,
+    /// Event requests, and changes of reservations and features.
+    pub(crate) held: Vec<Held>,
     /// With the storage.
-    pending: Vec<(Sqe, Io)>,
-    /// The first half of a fused operation whose second has not come.
-    first: Option<Io>,
+    pub(crate) pending: Vec<Pending>,
+    /// Tag of the first half of a fused operation whose second has not come.
+    pub(crate) first: Option<u32>,
 }
 
 /// The target, its connections, and its namespaces as they are now.
@@ -48,11 +131,18 @@ pub(crate) struct World {
     pub(crate) target: Target,
     pub(crate) now: Tick,
     pub(crate) open: Vec<Open>,
-    namespaces: BTreeMap<u32, u64>,
+    pub(crate) namespaces: BTreeMap<u32, Known>,
+    volumes: u64,
+    /// What the target wants to be stored, and commands to be waited for, happens at once.
+    pub(crate) is_prompt: bool,
+    persisting: Vec<u64>,
+    quiescing: Vec<u64>,
+    /// Answers that came later: connection, identifier, status.
+    pub(crate) answered: Vec<(ConnectionId, u16, Status)>,
 }
 
 impl World {
-    /// Namespaces 1 of 256 blocks and 3 of 65536 blocks in the open subsystem.
+    /// Namespaces in the open subsystem: 1 and 3 of 4 KiB, 4 of 512 bytes, and 5 for [`HOST`] alone.
     pub(crate) fn new() -> Self {
         let config =
             TargetConfig { discovery_nqn: NODE_NQN.into(), node: 0, io_port: 4420, firmware: "0.1.0".into() };
@@ -60,26 +150,52 @@ impl World {
         target.add_subsystem(subsystem(OPEN_NQN, true)).expect("a new subsystem");
         target.add_subsystem(subsystem(LISTED_NQN, false)).expect("a new subsystem");
         let hosts = Hosts::Listed(vec![HOST_NQN.into()]);
-        target.add_namespace(LISTED_NQN, namespace(1, 256, hosts)).expect("a new namespace");
-        let mut world = Self { target, now: Tick(0), open: Vec::new(), namespaces: BTreeMap::new() };
-        world.add_namespace(1, 256);
-        world.add_namespace(3, 65536);
+        let known = Known { blocks: 256, lba_shift: 12, volume: 7, is_listed: true };
+        target.add_namespace(LISTED_NQN, namespace(1, known, hosts)).expect("a new namespace");
+        let mut world = Self {
+            target,
+            now: Tick(0),
+            open: Vec::new(),
+            namespaces: BTreeMap::new(),
+            volumes: 100,
+            is_prompt: true,
+            persisting: Vec::new(),
+            quiescing: Vec::new(),
+            answered: Vec::new(),
+        };
+        world.add_namespace(1, (256, 12, false));
+        world.add_namespace(3, (65536, 12, false));
+        world.add_namespace(4, (1024, 9, false));
+        world.add_namespace(5, (64, 12, true));
         world
     }
 
-    /// The same, with a host at the open subsystem that has an admin queue and an I/O queue.
-    pub(crate) fn with_queues() -> Self {
+    /// The same, with [`HOST`] and [`OTHER`] at the open subsystem, each with an admin queue and so many I/O queues.
+    pub(crate) fn with_queues(io_queues: u16) -> Self {
         let mut world = Self::new();
-        let cntlid = world.connect(OPEN_NQN, 0xffff, 0);
-        world.connect(OPEN_NQN, cntlid, 1);
+        for who in [HOST, OTHER] {
+            let cntlid = world.connect(who, OPEN_NQN, 0xffff, 0);
+            for qid in 1..=io_queues {
+                world.connect(who, OPEN_NQN, cntlid, qid);
+            }
+        }
         world
     }
 
-    pub(crate) fn add_namespace(&mut self, nsid: u32, blocks: u64) {
-        let is_new = self.target.add_namespace(OPEN_NQN, namespace(nsid, blocks, Hosts::Any)).is_ok();
+    /// A queue of a host, while it is open.
+    pub(crate) fn find(&self, who: Who, qid: u16) -> Option<usize> {
+        self.open.iter().position(|open| open.who == who && open.queue.is_some_and(|q| q.qid == qid))
+    }
+
+    /// A namespace of so many blocks of 4 KiB, the size of its logical blocks, and whether it is for [`HOST`] alone.
+    pub(crate) fn add_namespace(&mut self, nsid: u32, (blocks, lba_shift, is_listed): (u64, u8, bool)) {
+        self.volumes += 1;
+        let known = Known { blocks, lba_shift, volume: self.volumes, is_listed };
+        let hosts = if is_listed { Hosts::Listed(vec![HOST_NQN.into()]) } else { Hosts::Any };
+        let is_new = self.target.add_namespace(OPEN_NQN, namespace(nsid, known, hosts)).is_ok();
         assert_eq!(is_new, nsid > 0 && nsid <= 1024 && !self.namespaces.contains_key(&nsid));
         if is_new {
-            self.namespaces.insert(nsid, blocks);
+            self.namespaces.insert(nsid, known);
         }
         self.settle();
     }
@@ -88,11 +204,16 @@ impl World {
     pub(crate) fn change_namespace(&mut self, choices: &mut Choices<'_>) {
         let nsid = u32::from(choices.u8() % 6);
         match choices.u8() % 3 {
-            0 => self.add_namespace(nsid, u64::from(choices.u16())),
+            0 => {
+                let (blocks, how) = (u64::from(choices.u16()), choices.u8());
+                let lba_shift = if how & 1 == 0 { 12 } else { 9 };
+                self.add_namespace(nsid, (blocks, lba_shift, how & 2 != 0));
+            }
             1 => {
-                let blocks = self.namespaces.get(&nsid).copied().unwrap_or(0) + u64::from(choices.u16());
+                let blocks =
+                    self.namespaces.get(&nsid).map_or(0, |known| known.blocks) + u64::from(choices.u16());
                 if self.target.resize_namespace(OPEN_NQN, nsid, Blocks(blocks)).is_ok() {
-                    self.namespaces.insert(nsid, blocks);
+                    self.namespaces.get_mut(&nsid).expect("it is known").blocks = blocks;
                 }
             }
             _ => {
@@ -110,6 +231,8 @@ impl World {
         self.open.push(Open {
             id,
             queue: None,
+            who: HOST,
+            cntlid: 0,
             next_tag: 1,
             held: Vec::new(),
             pending: Vec::new(),
@@ -119,12 +242,12 @@ impl World {
     }
 
     /// A queue of a good host: the admin queue, enabled, or an I/O queue of that controller.
-    pub(crate) fn connect(&mut self, nqn: &str, cntlid: u16, qid: u16) -> u16 {
+    pub(crate) fn connect(&mut self, who: Who, nqn: &str, cntlid: u16, qid: u16) -> u16 {
         let index = self.accept().expect("room");
-        let nqns = Nqns { host: HOST_NQN, subsystem: nqn };
-        let data = ConnectData::new([7; 16], cntlid, nqns).expect("names are short");
-        let connect = Connect { recfmt: 0, qid, sqsize_z: 127, cattr: 0, kato_ms: 5000 };
-        let answer = self.command(index, connect.to_sqe(), 1024, data.as_bytes());
+        self.open[index].who = who;
+        let data = ConnectData::new(who.id, cntlid, Nqns { host: who.nqn, subsystem: nqn });
+        let connect = Connect { recfmt: 0, qid, sqsize_z: 127, cattr: 0, kato_ms: who.kato_ms };
+        let answer = self.command(index, connect.to_sqe(), 1024, data.expect("names are short").as_bytes());
         let cntlid = answer.expect("Connect is answered at once").cqe.dw0.get();
         assert!(self.open[index].queue.is_some(), "a good Connect succeeds");
         if qid == 0 {
@@ -132,26 +255,38 @@ impl World {
             let enable = Property { offset: offset::CC, is_wide: false }.set(u64::from(cc.into_bits()));
             self.command(index, enable, 0, &[]);
         }
-        u16::try_from(cntlid & 0xffff).expect("16 bits")
+        let cntlid = u16::try_from(cntlid & 0xffff).expect("16 bits");
+        self.open[index].cntlid = cntlid;
+        cntlid
     }
 
     /// A command; `data` is what it brings if it is asked for (zeroes behind its end). Returns its answer, unless that
     /// comes later.
-    pub(crate) fn command(
-        &mut self,
-        index: usize,
-        mut sqe: Sqe,
-        data_len: u32,
-        data: &[u8],
-    ) -> Option<Answer> {
+    pub(crate) fn command(&mut self, index: usize, sqe: Sqe, data_len: u32, data: &[u8]) -> Option<Answer> {
+        match self.submit(index, sqe, data_len, data) {
+            Taken::Answered(answer) => Some(answer),
+            Taken::Abort { .. } => {
+                Some(Answer { cqe: Cqe::new(sqe.cid.get(), Status::SUCCESS), data: Vec::new() })
+            }
+            Taken::Pending | Taken::Held => None,
+        }
+    }
+
+    /// The same; says what became of it.
+    pub(crate) fn submit(&mut self, index: usize, mut sqe: Sqe, data_len: u32, data: &[u8]) -> Taken {
         let open = &mut self.open[index];
         sqe.flags |= FLAGS_SGL;
         let tag = open.next_tag;
         open.next_tag += 1;
         let (id, command) = (open.id, Command { tag, sqe: &sqe, data_len });
         let mut outcome = self.target.on_command(id, &command, self.now);
-        if self.target.poll_abort().is_some() {
-            assert!(open.first.take().is_some(), "only a first half that waits is aborted");
+        if let Some(status) = self.target.poll_abort() {
+            let first = open.first.take().expect("only a first half that waits is aborted");
+            let place = open.pending.iter().position(|pending| pending.tag == first);
+            let aborted = open.pending.remove(place.expect("it waits"));
+            assert!(aborted.half == Half::First && !aborted.has_begun);
+            assert!(status.is(Status::ABORTED_MISSING_FUSED) || status.is(Status::ABORTED_FAILED_FUSED));
+            self.answered.push((id, aborted.sqe.cid.get(), status));
         }
         let mut all = data.to_vec();
         if let Outcome::NeedsData { len } = outcome {
@@ -167,20 +302,26 @@ impl World {
             all.resize(io.kind.data_len() as usize, 0);
             self.check(io, &all);
         }
-        let answer = self.on_outcome(index, &sqe, tag, outcome);
-        if let Some(answer) = &answer {
+        let taken = self.on_outcome(index, &sqe, (tag, all), outcome);
+        if let Taken::Answered(answer) = &taken {
             assert_eq!(answer.cqe.cid, sqe.cid, "an answer names its command");
             assert!(answer.data.len() <= data_len as usize, "no more data than there is room for");
             assert!(answer.cqe.status().is_success() || answer.data.is_empty(), "errors carry no data");
         }
         self.settle();
-        answer
+        taken
     }
 
-    fn on_outcome(&mut self, index: usize, sqe: &Sqe, tag: u32, outcome: Outcome) -> Option<Answer> {
+    fn on_outcome(
+        &mut self,
+        index: usize,
+        sqe: &Sqe,
+        (tag, data): (u32, Vec<u8>),
+        outcome: Outcome,
+    ) -> Taken {
         let open = &mut self.open[index];
-        match outcome {
-            Outcome::Done(answer) => Some(answer),
+        let (io, half) = match outcome {
+            Outcome::Done(answer) => return Taken::Answered(answer),
             Outcome::Connected { answer, queue } => {
                 assert!(
                     open.queue.is_none() && answer.cqe.status().is_success(),
@@ -188,40 +329,38 @@ impl World {
                 );
                 assert!((2..=1024).contains(&queue.entries), "{queue:?}");
                 open.queue = Some(queue);
-                Some(answer)
-            }
-            Outcome::First(io) => {
-                assert!(open.first.replace(io).is_none(), "a half that gets no partner is aborted");
-                open.pending.push((*sqe, io));
-                None
-            }
-            Outcome::Second(io) => {
-                let first = open.first.take().expect("a second follows a first");
-                assert_eq!((first.volume, first.kind.span()), (io.volume, io.kind.span()), "the same blocks");
-                open.pending.push((*sqe, io));
-                None
-            }
-            Outcome::Io(io) => {
-                assert!(open.queue.is_some_and(|queue| queue.qid > 0), "only I/O queues do IO");
-                open.pending.push((*sqe, io));
-                None
+                return Taken::Answered(answer);
             }
             Outcome::Held => {
-                open.held.push((tag, sqe.cid.get()));
-                None
+                open.held.push(Held { tag, sqe: *sqe });
+                return Taken::Held;
             }
-            Outcome::Abort { connection, .. } => {
+            Outcome::Abort { connection, cid } => {
                 assert!(self.open.iter().any(|open| open.id == connection), "a queue that is there");
-                Some(Answer { cqe: Cqe::new(sqe.cid.get(), Status::SUCCESS), data: Vec::new() })
+                return Taken::Abort { connection, cid };
             }
+            Outcome::First(io) => {
+                assert!(open.first.replace(tag).is_none(), "a half that gets no partner is aborted");
+                (io, Half::First)
+            }
+            Outcome::Second(io) => {
+                let tag = open.first.take().expect("a second follows a first");
+                let first = open.pending.iter().find(|pending| pending.tag == tag).expect("it waits").io;
+                assert_eq!((first.volume, first.kind.span()), (io.volume, io.kind.span()), "the same blocks");
+                (io, Half::Second(tag))
+            }
+            Outcome::Io(io) => (io, Half::No),
             Outcome::NeedsData { .. } => unreachable!("the caller has given it"),
-        }
+        };
+        assert!(open.queue.is_some_and(|queue| queue.qid > 0), "only I/O queues do IO");
+        open.pending.push(Pending { tag, sqe: *sqe, io, data, half, has_begun: false, failure: None });
+        Taken::Pending
     }
 
     /// What reaches the storage lies inside its namespace; the ranges that `data` lists too, or none of them.
     fn check(&self, io: Io, data: &[u8]) {
-        let nsid = u32::try_from(io.volume / 100).expect("a volume of ours");
-        let blocks = self.namespaces.get(&nsid).expect("the namespace exists");
+        let known = self.namespaces.values().find(|known| known.volume == io.volume);
+        let blocks = known.expect("the namespace exists").blocks;
         let is_inside = |span: Span| assert!(span.end().0 <= blocks * 4096, "{io:?} beyond {blocks} blocks");
         assert!(io.kind.data_len() <= TRANSFER_MAX);
         if let Some(span) = io.kind.span() {
@@ -246,21 +385,32 @@ impl World {
         }
     }
 
-    /// The storage ends one of a connection's commands.
-    pub(crate) fn end_io(&mut self, choices: &mut Choices<'_>) {
-        let Some(index) = self.pick(choices) else { return };
-        let open = &mut self.open[index];
-        if open.pending.is_empty() {
-            return;
+    /// Takes a command out of a connection's: it is answered.
+    pub(crate) fn take(&mut self, index: usize, tag: u32) -> Pending {
+        let pending = &mut self.open[index].pending;
+        let place = pending.iter().position(|pending| pending.tag == tag);
+        pending.remove(place.expect("a command is answered once"))
+    }
+
+    /// The drives have ended a command: its completion.
+    pub(crate) fn end_io(&mut self, index: usize, pending: &Pending, result: Result<(), MediaError>) -> Cqe {
+        let cqe = self.target.on_io_done(self.open[index].id, &pending.sqe, &pending.io, result);
+        assert_eq!((cqe.cid, cqe.status().is_success()), (pending.sqe.cid, result.is_ok()));
+        self.settle();
+        cqe
+    }
+
+    /// Nothing is waited for: a change of a reservation begins at once.
+    pub(crate) fn is_settled(&self) -> bool {
+        self.persisting.is_empty() && self.quiescing.is_empty()
+    }
+
+    /// What the target wants to be stored is stored, or cannot be; and what is waited for may have ended.
+    pub(crate) fn settle_later(&mut self, choices: &mut Choices<'_>) {
+        if !self.persisting.is_empty() {
+            let volume = self.persisting.swap_remove(choices.below(self.persisting.len()));
+            self.target.on_persisted(volume, choices.u8() != 1);
         }
-        let (sqe, io) = open.pending.remove(choices.below(open.pending.len()));
-        let result = match choices.u8() % 4 {
-            0 => Err(MediaError::Unreadable),
-            1 => Err(MediaError::TimedOut),
-            _ => Ok(()),
-        };
-        let cqe: Cqe = self.target.on_io_done(open.id, &sqe, &io, result);
-        assert_eq!((cqe.cid, cqe.status().is_success()), (sqe.cid, result.is_ok()));
         self.settle();
     }
 
@@ -288,15 +438,17 @@ impl World {
                 Action::Complete { connection, tag, cqe } => {
                     let open = self.open.iter_mut().find(|open| open.id == connection);
                     let held = &mut open.expect("an open connection").held;
-                    let found = held.iter().position(|(held, _)| *held == tag);
-                    let (_, cid) = held.remove(found.expect("a command is answered once"));
+                    let found = held.iter().position(|held| held.tag == tag);
+                    let cid = held.remove(found.expect("a command is answered once")).sqe.cid.get();
                     assert_eq!(cqe.cid.get(), cid, "an answer names its command");
+                    self.answered.push((connection, cid, cqe.status()));
                 }
                 Action::Connected { connection, tag, cqe, queue } => {
                     let open = self.open.iter_mut().find(|open| open.id == connection);
                     let open = open.expect("an open connection");
-                    let found = open.held.iter().position(|(held, _)| *held == tag);
-                    let (_, cid) = open.held.remove(found.expect("a command is answered once"));
+                    let found = open.held.iter().position(|held| held.tag == tag);
+                    let held = open.held.remove(found.expect("a command is answered once"));
+                    let cid = held.sqe.cid.get();
                     assert!(cqe.cid.get() == cid && cqe.status().is_success() && open.queue.is_none());
                     open.queue = Some(queue);
                 }
@@ -307,9 +459,13 @@ impl World {
                         registrants <= nvme_subsystem::limits::REGISTRANTS_MAX,
                         "registrants are bounded"
                     );
-                    self.target.on_persisted(volume, true);
+                    if self.is_prompt {
+                        self.target.on_persisted(volume, true);
+                    } else {
+                        self.persisting.push(volume);
+                    }
                 }
-                Action::Quiesce { volume } => self.target.on_quiet(volume),
+                Action::Quiesce { volume } => self.quiesce(volume),
                 Action::Close { connection } => {
                     let found = self.open.iter().position(|open| open.id == connection);
                     let open = self.open.remove(found.expect("a connection is closed once"));
@@ -317,11 +473,42 @@ impl World {
                 }
             }
         }
+        self.look_for_quiet();
         for open in &self.open {
-            let max = if open.queue.is_some() { AER_MAX } else { HELD_CONNECTS_MAX };
+            let max = if open.queue.is_some() { AER_MAX + CHANGES_MAX } else { HELD_CONNECTS_MAX };
             assert!(open.held.len() <= max, "what waits is bounded");
         }
         self.check_sessions();
+    }
+
+    /// Commands that may not begin any more are ended.
+    fn quiesce(&mut self, volume: u64) {
+        for open in &mut self.open {
+            for pending in open.pending.iter_mut().filter(|p| p.io.volume == volume && !p.has_begun) {
+                if let Err(status) = self.target.recheck(open.id, &judged(pending)) {
+                    pending.failure.get_or_insert(status);
+                }
+            }
+        }
+        self.quiescing.push(volume);
+    }
+
+    /// Tells of volumes at which nothing is left that should not be there.
+    fn look_for_quiet(&mut self) {
+        let target = &self.target;
+        let is_quiet = |volume: u64| {
+            !self.open.iter().any(|open| {
+                let mut begun = open.pending.iter().filter(|p| p.io.volume == volume && p.has_begun);
+                begun.any(|pending| target.recheck(open.id, &judged(pending)).is_err())
+            })
+        };
+        let (quiet, rest) = self.quiescing.iter().partition(|volume| is_quiet(**volume));
+        self.quiescing = rest;
+        let quiet: Vec<u64> = quiet;
+        if !quiet.is_empty() {
+            quiet.into_iter().for_each(|volume| self.target.on_quiet(volume));
+            self.settle();
+        }
     }
 
     /// Controllers are told apart, and there are no more of them than admin queues.
@@ -339,16 +526,19 @@ impl World {
     }
 }
 
-fn namespace(nsid: u32, blocks: u64, hosts: Hosts) -> NamespaceConfig {
-    let uuid = Uuid::from_u128(0x9f2b_0000_0000_4000_8000_0000_0000_0000 + u128::from(nsid));
-    NamespaceConfig {
-        nsid,
-        uuid,
-        blocks: Blocks(blocks),
-        lba_shift: 12,
-        volume: u64::from(nsid) * 100,
-        hosts,
+/// The entry that decides about a command: a Compare and Write writes.
+fn judged(pending: &Pending) -> Sqe {
+    let mut sqe = pending.sqe;
+    if matches!(pending.io.kind, IoKind::CompareAndWrite { .. }) {
+        sqe.opc = NvmOpcode::WRITE.0;
     }
+    sqe
+}
+
+fn namespace(nsid: u32, known: Known, hosts: Hosts) -> NamespaceConfig {
+    let uuid = Uuid::from_u128(0x9f2b_0000_0000_4000_8000_0000_0000_0000 + u128::from(nsid));
+    let Known { blocks, lba_shift, volume, .. } = known;
+    NamespaceConfig { nsid, uuid, blocks: Blocks(blocks), lba_shift, volume, hosts }
 }
 
 fn subsystem(nqn: &str, is_open: bool) -> SubsystemConfig {

@@ -477,8 +477,11 @@ impl Target {
         };
         for Origin { connection, tag, cid } in current.into_iter().chain(waiting.into_iter().map(|(o, _)| o))
         {
-            let cqe = Cqe::new(cid, Status::INVALID_NAMESPACE.dnr());
-            self.actions.push_back(Action::Complete { connection, tag, cqe });
+            // Who asked for the change that is under way may have gone.
+            if self.connections.get(connection.0).is_some() {
+                let cqe = Cqe::new(cid, Status::INVALID_NAMESPACE.dnr());
+                self.actions.push_back(Action::Complete { connection, tag, cqe });
+            }
         }
     }
 

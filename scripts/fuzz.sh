@@ -3,8 +3,8 @@
 #
 # Runs the libFuzzer binaries of appliance/fuzz/libfuzzer one after the other, each for MINUTES, on one processor. New inputs are
 # collected below out/fuzz; inputs that break something stay in out/fuzz/found, and each is a test: copy it to
-# appliance/fuzz/corpus/TARGET, where `cargo test -p fuzz` replays it. With KEEP=1 the smallest set of inputs with the
-# coverage of all is written to appliance/fuzz/corpus at the end.
+# appliance/fuzz/corpus/TARGET, where `cargo test -p fuzz` replays it. With KEEP=1 the smallest set of inputs that reaches
+# every place that any of them does is written to appliance/fuzz/corpus at the end.
 set -euo pipefail
 cd "$(dirname "$0")/.."
 minutes=${1:-30}
@@ -37,7 +37,7 @@ for surface in "${surfaces[@]}"; do
         -artifact_prefix="out/fuzz/found/$surface-" || found=1
     if [ -n "${KEEP:-}" ]; then
         rm -rf "out/fuzz/$surface.smallest" && mkdir "out/fuzz/$surface.smallest"
-        "$binary" -set_cover_merge=1 "out/fuzz/$surface.smallest" "appliance/fuzz/corpus/$surface" "out/fuzz/$surface"
+        "$binary" -use_counters=0 -set_cover_merge=1 "out/fuzz/$surface.smallest" "appliance/fuzz/corpus/$surface" "out/fuzz/$surface"
         rm -rf "appliance/fuzz/corpus/$surface" && cp -r "out/fuzz/$surface.smallest" "appliance/fuzz/corpus/$surface"
     fi
 done

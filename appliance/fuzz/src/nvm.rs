@@ -176,11 +176,11 @@ impl Play {
             }
             Taken::Answered(answer) => {
                 let status = answer.cqe.status();
-                if fuse == 1 {
-                    self.before.insert(id, Before::Refused);
-                }
                 if is_fabrics {
                     return;
+                }
+                if fuse == 1 {
+                    self.before.insert(id, Before::Refused);
                 }
                 if NvmOpcode(sqe.opc) == NvmOpcode::RESERVATION_REPORT && status.is_success() && fuse == 0 {
                     assert!(reasons.is_empty(), "{reasons:?}");

@@ -185,7 +185,7 @@ fn copy(made: &Made, known: Known, reasons: &mut Vec<Status>) {
     if cdw12 >> 12 & 15 != 0 || cdw12 >> 26 & 15 != 0 {
         reasons.push(Status::INVALID_PROTECTION_INFORMATION);
     }
-    if count > COPY_MAX.0 || known.lba_shift != 12 {
+    if count > COPY_MAX.0 {
         reasons.push(Status::SIZE_LIMIT_EXCEEDED);
     }
     if !(count * 32..=COPY_MAX.0 * 32).contains(&u64::from(made.data_len)) {

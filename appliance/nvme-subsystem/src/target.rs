@@ -340,7 +340,7 @@ impl Target {
         if let Some(queue) = queue
             && let Some(controller) = self.controllers.get_mut(queue.controller)
         {
-            count(controller, io);
+            count(controller, io, result.is_ok());
             if let Err(_error) = result {
                 controller.counters.media_errors = controller.counters.media_errors.saturating_add(1);
                 controller.record_error(queue.qid, sqe, status);
@@ -358,6 +358,12 @@ impl Target {
     #[must_use]
     pub fn next_deadline(&self) -> Option<Tick> {
         self.deadline
+    }
+
+    /// The part of [`Target::next_deadline`] that is not seconds away: a Connect waits for its queue.
+    #[must_use]
+    pub fn next_hold(&self) -> Option<Tick> {
+        self.held_connects.iter().map(HeldConnect::due).min()
     }
 
     /// Time has passed: silent hosts are dropped.
@@ -476,10 +482,11 @@ fn before_connect(command: &Command<'_>) -> Result<Outcome, Refusal> {
     Ok(Outcome::NeedsData { len })
 }
 
-/// What the SMART log counts (Base 2.1 §5.1.12.1.3): data units of what was read or written for the host.
-fn count(controller: &mut Controller, io: &Io) {
+/// What the SMART log counts (Base 2.1 §5.1.12.1.3): commands that were completed, and the data units that were read or
+/// written for the host, of which a command that failed has none.
+fn count(controller: &mut Controller, io: &Io, is_done: bool) {
     let counters = &mut controller.counters;
-    let blocks = io.kind.span().map_or(0, |span| span.blocks().1.0);
+    let blocks = io.kind.span().filter(|_| is_done).map_or(0, |span| span.blocks().1.0);
     match io.kind {
         IoKind::Read { .. } | IoKind::Compare { .. } | IoKind::Verify { .. } => {
             counters.reads = counters.reads.saturating_add(1);

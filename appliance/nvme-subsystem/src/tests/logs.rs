@@ -95,6 +95,13 @@ fn errors_and_counters() {
     let Outcome::Io(io) = host.outcome(queue, read, 4096) else { panic!("a good read") };
     let cqe = host.target.on_io_done(queue, &read, &io, Err(block::MediaError::Unreadable));
     assert_eq!((cqe.cid.get(), cqe.status()), (0x77, Status::UNRECOVERED_READ_ERROR.dnr()));
+    let number = |field: [u8; 16]| u128::from_le_bytes(field);
+    let smart = |host: &mut Host| {
+        let page = host.log(LogPage::SMART, 0, 512).expect("it exists");
+        SmartLog::read_from_bytes(&page).expect("a page")
+    };
+    let failed = smart(&mut host);
+    assert_eq!((number(failed.host_reads), number(failed.data_units_read)), (1, 0), "no data came");
     host.target.on_io_done(queue, &read, &io, Ok(()));
     host.outcome(queue, Sqe::new(0xee, 1), 0);
     let page = host.log(LogPage::ERROR, 0, 192).expect("it exists");
@@ -106,9 +113,7 @@ fn errors_and_counters() {
     let unreadable = Status::UNRECOVERED_READ_ERROR.dnr().to_field();
     let unknown = Status::INVALID_OPCODE.dnr().to_field();
     assert_eq!(entries, [(2, 1, 0, 0, unknown), (1, 1, 0x77, 5, unreadable), (0, 0, 0, 0, 0)]);
-    let page = host.log(LogPage::SMART, 0, 512).expect("it exists");
-    let smart = SmartLog::read_from_bytes(&page).expect("a page");
-    let number = |field: [u8; 16]| u128::from_le_bytes(field);
+    let smart = smart(&mut host);
     assert_eq!((number(smart.media_errors), number(smart.error_entries)), (1, 2));
     assert_eq!((number(smart.host_reads), number(smart.data_units_read)), (2, 1));
     // It is the controller's: there is none of a namespace.

@@ -30,6 +30,8 @@ pub(crate) struct Claim {
     pub(crate) owner: Owner,
     pub(crate) area: Area,
     pub(crate) is_exclusive: bool,
+    /// Among those that have to end first are writes of lost connections.
+    pub(crate) counts_lost: bool,
     /// Later claims have larger numbers.
     pub(crate) number: u64,
     /// Commands that have to end first.

@@ -8,11 +8,12 @@
 
 use crate::command::{Command, State};
 use crate::limits::{COMMAND_HEADER_BYTES_MAX, COMMAND_PIECES_MAX, IDLE_MEMORY_LOOKS_MAX};
-use crate::ranges::Area;
+use crate::ranges::{Area, Loss};
+use crate::steps;
 use block::Tick;
 use core::ops::Range;
 use net::{Outgoing, SocketId};
-use nvme_subsystem::ConnectionId;
+use nvme_subsystem::{ConnectionId, Io};
 use nvme_tcp::controller::{Config, Connection as Tcp};
 use nvme_tcp::{Slot, Transmit, data_digest};
 
@@ -61,8 +62,9 @@ pub(crate) struct Connection {
     pub(crate) tcp: Tcp,
     /// The subsystems' name for it; `None` once they have forgotten it.
     pub(crate) id: Option<ConnectionId>,
-    /// That name, if they forgot it while drives worked on its commands: they hear when the last one is back.
-    pub(crate) draining: Option<ConnectionId>,
+    /// That name, if they forgot it while drives worked on its commands: they hear when the last one is back. Until then
+    /// later writes to the same blocks wait (`ranges`).
+    pub(crate) draining: Option<(ConnectionId, Loss)>,
     pub(crate) life: Life,
     /// It is a queue of a host of some subsystem, no stranger.
     pub(crate) is_host: bool,
@@ -153,6 +155,15 @@ impl Connection {
 
     /// Commands without claim that are at the drives in an area.
     pub(crate) fn at_drives(&self, area: &Area) -> usize {
+        self.count_at_drives(area, |command, _| !command.has_claim)
+    }
+
+    /// Writes that are at the drives in an area, but for those that have it for themselves.
+    pub(crate) fn writes_at_drives(&self, area: &Area) -> usize {
+        self.count_at_drives(area, |command, io| steps::is_write(io) && !steps::is_exclusive(io, command))
+    }
+
+    fn count_at_drives(&self, area: &Area, is_counted: impl Fn(&Command, &Io) -> bool) -> usize {
         let mut left = self.at_devices;
         let mut count = 0;
         for command in &self.commands {
@@ -162,7 +173,7 @@ impl Connection {
             let State::AtDevices(io, _, pending) = &command.state else { continue };
             left -= pending;
             let is_inside = command.area(io).is_some_and(|other| other.overlaps(area));
-            count += usize::from(is_inside && !command.has_claim);
+            count += usize::from(is_inside && is_counted(command, io));
         }
         count
     }

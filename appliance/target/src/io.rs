@@ -58,7 +58,8 @@ impl Target {
         let want = if steps::is_exclusive(&io, command) {
             Want::Exclusive { at_drives: self.at_drives(connection, &area) }
         } else {
-            Want::Ordinary
+            let must_look = self.ranges.has_lost() && steps::is_write(&io);
+            Want::Ordinary { lost: if must_look { self.lost_writes(&area) } else { 0 } }
         };
         let entry = self.ranges.enter(Owner { place, index: slot.index() }, area, want);
         let command = connection.command(slot);
@@ -73,11 +74,21 @@ impl Target {
     /// Commands without claim that are at the drives in an area. Only connections with something at the drives are looked at,
     /// and of each only as many commands as have something there; `connection` is out of its place.
     fn at_drives(&self, connection: &Connection, area: &Area) -> usize {
+        self.busy_others().chain([connection]).map(|connection| connection.at_drives(area)).sum()
+    }
+
+    /// Connections in their places that have something at the drives.
+    fn busy_others(&self) -> impl Iterator<Item = &Connection> {
         let places = self.busy.iter().zip((0..).step_by(64)).flat_map(|(bits, first)| {
             (0..64).filter(move |bit| bits >> bit & 1 == 1).map(move |bit| first + bit)
         });
-        let others = places.filter_map(|place: usize| self.connections[place].as_deref());
-        others.chain([connection]).map(|connection| connection.at_drives(area)).sum()
+        places.filter_map(|place: usize| self.connections[place].as_deref())
+    }
+
+    /// Writes of lost connections that are at the drives in an area, but for those that have it for themselves.
+    fn lost_writes(&self, area: &Area) -> usize {
+        let lost = self.busy_others().filter(|connection| connection.draining.is_some());
+        lost.map(|connection| connection.writes_at_drives(area)).sum()
     }
 
     /// Starts the commands whose turn it is; says how many.
@@ -108,6 +119,18 @@ impl Target {
             self.ranges.leave(Owner { place, index: slot.index() }, &area);
         } else {
             self.ranges.on_unnoted_end(&area);
+        }
+    }
+
+    /// A write of a lost connection has ended: later ones may go on.
+    fn on_lost_end(&mut self, connection: &mut Connection, slot: Slot, io: &Io) {
+        if let Some((_, loss)) = connection.draining
+            && let command = connection.command(slot)
+            && steps::is_write(io)
+            && !steps::is_exclusive(io, command)
+            && let Some(area) = command.area(io)
+        {
+            self.ranges.on_lost_end(&area, loss);
         }
     }
 
@@ -163,7 +186,8 @@ impl Target {
         }
         if connection.at_devices == 0 {
             self.busy[place / 64] &= !(1 << (place % 64));
-            if let Some(id) = connection.draining.take() {
+            if let Some((id, _)) = connection.draining.take() {
+                self.ranges.end_loss();
                 self.subsystems.on_drained(id);
             }
         }
@@ -174,6 +198,7 @@ impl Target {
     fn finish_io(&mut self, place: usize, connection: &mut Connection, slot: Slot, io: Io) {
         if !self.ranges.is_empty() {
             self.leave(place, connection, slot, &io);
+            self.on_lost_end(connection, slot, &io);
         }
         let id = connection.id.filter(|_| connection.life == Life::Open);
         let command = connection.command(slot);

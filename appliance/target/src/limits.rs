@@ -63,7 +63,7 @@ pub const CLAIMS_MAX: usize = 4096;
 /// one block at a time. More are told to try again.
 pub const HALVES_MAX: usize = 16;
 
-/// How often timers are looked at: every deadline of the protocol is seconds long.
+/// How often timers are looked at: every deadline of the protocol is seconds long, but for a Connect that waits for its queue.
 pub const TIMER_PERIOD: Duration = Duration::from_millis(100);
 
 const _: () = assert!(BULK_STAGING_BYTES <= STAGING_BYTES);

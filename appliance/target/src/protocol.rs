@@ -316,7 +316,7 @@ impl Target {
         if let Some(id) = connection.id.take() {
             self.by_id.remove(&id);
             if connection.at_devices > 0 {
-                connection.draining = Some(id);
+                connection.draining = Some((id, self.ranges.begin_loss()));
                 self.subsystems.on_draining(id);
             }
             self.subsystems.on_close(id);

@@ -15,6 +15,9 @@
 //!   commands without claim that were at the drives when it came. An ordinary command without claim that ends overlaps only
 //!   claims that are younger, for with an older one it would have a claim itself.
 //! - Claims wait only for commands at drives and for older claims; so they cannot wait in a circle.
+//! - What a connection left behind at the drives when it was lost ends before any later write to the same blocks begins. Its
+//!   host repeats such a write by another controller that it has, is answered, and writes something newer: the old write
+//!   must not reach the medium after that.
 //! - At most [`CLAIMS_MAX`](crate::limits::CLAIMS_MAX). They are kept in order of their blocks (`claims`), so that whoever holds
 //!   many of them costs others nothing who work elsewhere.
 //!
@@ -80,7 +83,10 @@ pub(crate) struct Owner {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Want {
     /// Beside others.
-    Ordinary,
+    Ordinary {
+        /// Writes of lost connections that are at the drives in its area, if it writes itself.
+        lost: usize,
+    },
     /// Alone.
     Exclusive {
         /// Commands without claim that are at the drives in its area.
@@ -108,16 +114,48 @@ pub(crate) struct Ranges {
     ready: VecDeque<Owner>,
     /// The number of the next claim.
     next: u64,
+    /// Connections that were lost while something of theirs was at the drives, and it still is.
+    lost: usize,
 }
+
+/// When a connection was lost: the number of the first claim that came later.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Loss(u64);
 
 impl Ranges {
     pub(crate) fn new() -> Self {
-        Self { claims: Claims::new(), ready: VecDeque::with_capacity(CLAIMS_MAX), next: 0 }
+        Self { claims: Claims::new(), ready: VecDeque::with_capacity(CLAIMS_MAX), next: 0, lost: 0 }
     }
 
-    /// There is no claim: ordinary commands need not ask.
+    /// There is no claim, and nothing of lost connections: ordinary commands need not ask.
     pub(crate) fn is_empty(&self) -> bool {
-        self.claims.is_empty()
+        self.claims.is_empty() && self.lost == 0
+    }
+
+    /// Some connections were lost with something at the drives.
+    pub(crate) fn has_lost(&self) -> bool {
+        self.lost > 0
+    }
+
+    /// A connection is lost, with something at the drives.
+    pub(crate) fn begin_loss(&mut self) -> Loss {
+        self.lost += 1;
+        Loss(self.next)
+    }
+
+    /// Nothing of it is at the drives any more.
+    pub(crate) fn end_loss(&mut self) {
+        self.lost = self.lost.checked_sub(1).expect("it was counted");
+    }
+
+    /// A write of a lost connection has ended that did not have its blocks for itself.
+    pub(crate) fn on_lost_end(&mut self, area: &Area, loss: Loss) {
+        let ready = &mut self.ready;
+        self.claims.each_overlapping(area, |claim| {
+            if claim.counts_lost && claim.number >= loss.0 {
+                step_forward(claim, ready);
+            }
+        });
     }
 
     /// A command wants to begin.
@@ -128,14 +166,15 @@ impl Ranges {
             exclusive += usize::from(claim.is_exclusive);
         });
         let (is_exclusive, ahead) = match want {
-            Want::Ordinary if all == 0 => return Entry::Unnoted,
-            Want::Ordinary => (false, exclusive),
+            Want::Ordinary { lost: 0 } if all == 0 => return Entry::Unnoted,
+            Want::Ordinary { lost } => (false, exclusive + lost),
             Want::Exclusive { at_drives } => (true, all + at_drives),
         };
         if self.claims.is_full() {
             return Entry::Full;
         }
-        self.claims.insert(Claim { owner, area, is_exclusive, number: self.next, ahead });
+        let counts_lost = matches!(want, Want::Ordinary { lost: 1.. });
+        self.claims.insert(Claim { owner, area, is_exclusive, counts_lost, number: self.next, ahead });
         self.next += 1;
         if ahead == 0 { Entry::Begins } else { Entry::Waits }
     }

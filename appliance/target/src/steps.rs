@@ -54,6 +54,18 @@ pub(crate) fn is_exclusive(io: &Io, command: &Command) -> bool {
     }
 }
 
+/// It may change what is stored.
+pub(crate) fn is_write(io: &Io) -> bool {
+    match io.kind {
+        IoKind::Write { .. }
+        | IoKind::CompareAndWrite { .. }
+        | IoKind::WriteZeroes { .. }
+        | IoKind::Dataset(_)
+        | IoKind::Copy(_) => true,
+        IoKind::Read { .. } | IoKind::Verify { .. } | IoKind::Compare { .. } | IoKind::Flush => false,
+    }
+}
+
 /// A command that asks for its turn although nobody has a claim: it wants to be alone, or others must see which blocks it
 /// reaches.
 pub(crate) fn must_ask(io: &Io) -> bool {

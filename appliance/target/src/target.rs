@@ -216,11 +216,15 @@ impl Target {
     /// When [`Target::on_time`] is to be called; `None` while nobody is connected.
     #[must_use]
     pub fn deadline(&self) -> Option<Tick> {
-        (self.free_places.len() < self.connections.len()).then_some(self.next_timer)
+        let is_anybody = self.free_places.len() < self.connections.len();
+        is_anybody.then(|| self.subsystems.next_hold().map_or(self.next_timer, |at| at.min(self.next_timer)))
     }
 
     /// Ends connections whose time is over.
     pub fn on_time(&mut self, net: &mut Net, now: Tick) {
+        if self.subsystems.next_hold().is_some_and(|at| now >= at) {
+            self.subsystems.on_tick(now);
+        }
         if now < self.next_timer {
             return;
         }

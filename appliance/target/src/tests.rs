@@ -3,10 +3,12 @@
 
 mod abort;
 mod access;
+mod ana;
 mod commands;
 mod fused;
 pub(crate) mod host;
 mod known_bugs;
+mod lost;
 mod small_blocks;
 mod strangers;
 

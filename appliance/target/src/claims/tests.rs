@@ -22,7 +22,14 @@ impl Random {
 
 fn claim(number: u64, area: Area) -> Claim {
     let place = usize::try_from(number).expect("small");
-    Claim { owner: Owner { place, index: 0 }, area, is_exclusive: false, number, ahead: 0 }
+    Claim {
+        owner: Owner { place, index: 0 },
+        area,
+        is_exclusive: false,
+        counts_lost: false,
+        number,
+        ahead: 0,
+    }
 }
 
 fn overlapping(claims: &mut Claims, area: &Area) -> Vec<u64> {

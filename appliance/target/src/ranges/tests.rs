@@ -40,7 +40,8 @@ fn play(kinds: &[Kind], moves: &[Move]) -> Vec<Stage> {
                 let unnoted = Stage::Runs { has_claim: false };
                 let inside = kinds.iter().zip(&stages);
                 let at_drives = inside.filter(|(k, s)| **s == unnoted && k.area.overlaps(&area)).count();
-                let want = if is_exclusive { Want::Exclusive { at_drives } } else { Want::Ordinary };
+                let want =
+                    if is_exclusive { Want::Exclusive { at_drives } } else { Want::Ordinary { lost: 0 } };
                 stages[index] = match ranges.enter(Owner { place: index, index: 0 }, area, want) {
                     Entry::Unnoted => unnoted,
                     Entry::Begins => Stage::Runs { has_claim: true },
@@ -129,9 +130,9 @@ fn first_come_first_served() {
     let alone = Want::Exclusive { at_drives: 0 };
     assert_eq!(ranges.enter(owner(0), area(0, 2), alone), Entry::Begins);
     assert_eq!(ranges.enter(owner(1), area(1, 3), alone), Entry::Waits);
-    assert_eq!(ranges.enter(owner(2), area(2, 4), Want::Ordinary), Entry::Waits);
+    assert_eq!(ranges.enter(owner(2), area(2, 4), Want::Ordinary { lost: 0 }), Entry::Waits);
     assert_eq!(ranges.enter(owner(3), area(3, 5), alone), Entry::Waits);
-    assert_eq!(ranges.enter(owner(4), area(5, 6), Want::Ordinary), Entry::Unnoted);
+    assert_eq!(ranges.enter(owner(4), area(5, 6), Want::Ordinary { lost: 0 }), Entry::Unnoted);
     ranges.leave(owner(0), &area(0, 2));
     assert_eq!((ranges.pop_ready(), ranges.pop_ready()), (Some(owner(1)), None));
     ranges.leave(owner(1), &area(1, 3));
@@ -151,8 +152,8 @@ fn claims_are_bounded() {
         assert_ne!(ranges.enter(Owner { place, index: 0 }, area(0, 1), alone), Entry::Full);
     }
     let more = Owner { place: CLAIMS_MAX, index: 0 };
-    assert_eq!(ranges.enter(more, area(0, 1), Want::Ordinary), Entry::Full);
-    assert_eq!(ranges.enter(more, area(1, 2), Want::Ordinary), Entry::Unnoted);
+    assert_eq!(ranges.enter(more, area(0, 1), Want::Ordinary { lost: 0 }), Entry::Full);
+    assert_eq!(ranges.enter(more, area(1, 2), Want::Ordinary { lost: 0 }), Entry::Unnoted);
     for place in 0..CLAIMS_MAX {
         ranges.leave(Owner { place, index: 0 }, &area(0, 1));
         let next = (place + 1 < CLAIMS_MAX).then_some(Owner { place: place + 1, index: 0 });

@@ -206,7 +206,7 @@ pub(crate) fn probe_all(entries: &[DriveEntry], arena: &Arena, devices: &mut Dev
 pub(crate) fn wait(devices: &mut Devices) -> Completion<DmaBuf> {
     loop {
         devices.begin_round();
-        if let Some((_, completion)) = devices.poll() {
+        if let Some(completion) = devices.poll() {
             return completion;
         }
         std::thread::yield_now();

@@ -84,38 +84,48 @@ pub(crate) enum Failure {
     Status(Status),
 }
 
-/// What belongs to a slot.
+/// What belongs to a slot. Reads and writes look at the start of it only: with a full queue every cache line of it that is
+/// looked at comes from the second cache, several times for each command.
 #[derive(Debug, Default)]
+#[repr(C, align(64))]
 pub(crate) struct Command {
     pub(crate) state: State,
-    pub(crate) sqe: Option<Sqe>,
     pub(crate) chunks: Chunks,
-    /// Buffers for what is no data of the host.
-    pub(crate) aside: Chunks,
+    /// Bytes of data.
+    pub(crate) len: usize,
     /// Steps of it that went to the drives.
     pub(crate) step: u32,
+    /// Looks at the clock while its data was missing and others waited for memory.
+    pub(crate) idle_looks: u32,
+    /// The first failure.
+    pub(crate) failure: Option<Failure>,
+    /// It has a claim in `ranges`.
+    pub(crate) has_claim: bool,
+    /// Its data was asked for and has not arrived.
+    pub(crate) is_requested: bool,
+    /// There is something in `rest`.
+    has_rest: bool,
+    pub(crate) sqe: Option<Sqe>,
+    rest: Rest,
+}
+
+/// What reads and writes of whole blocks do not need.
+#[derive(Debug, Default)]
+pub(crate) struct Rest {
+    /// Buffers for what is no data of the host.
+    pub(crate) aside: Chunks,
     /// How far it is in its list of ranges.
     pub(crate) position: Position,
     /// The blocks that it reaches, where its entry does not say.
     pub(crate) area: Option<Area>,
-    /// It has a claim in `ranges`.
-    pub(crate) has_claim: bool,
     /// The other half of the fused operation.
     pub(crate) partner: Option<Slot>,
     /// What the first half brought: what the blocks must be.
     pub(crate) expected: Vec<u8>,
     /// They are.
     pub(crate) is_equal: bool,
-    /// Bytes of data.
-    pub(crate) len: usize,
-    /// Its data was asked for and has not arrived.
-    pub(crate) is_requested: bool,
-    /// The first failure.
-    pub(crate) failure: Option<Failure>,
     /// Data of a completion that waits for memory; zeroes at its end are left out. Or that of a half.
     pub(crate) page: Vec<u8>,
-    /// Looks at the clock while its data was missing and others waited for memory.
-    pub(crate) idle_looks: u32,
 }
 
 impl Command {
@@ -124,24 +134,56 @@ impl Command {
         self.free_memory();
         self.state = State::Idle;
         self.step = 0;
-        self.position = Position::default();
-        self.area = None;
         assert!(!self.has_claim, "a command that ends leaves the blocks to others");
-        self.partner = None;
-        self.expected = Vec::new();
-        self.is_equal = false;
         self.sqe = None;
         self.len = 0;
         self.is_requested = false;
         self.failure = None;
-        self.page = Vec::new();
         self.idle_looks = 0;
+        if core::mem::take(&mut self.has_rest) {
+            let rest = &mut self.rest;
+            rest.position = Position::default();
+            rest.area = None;
+            rest.partner = None;
+            rest.expected = Vec::new();
+            rest.is_equal = false;
+            rest.page = Vec::new();
+        }
+    }
+
+    /// What most commands have nothing in; as long as it is not asked for to be changed, nothing is.
+    pub(crate) fn rest(&self) -> Option<&Rest> {
+        self.has_rest.then_some(&self.rest)
+    }
+
+    /// What most commands have nothing in.
+    pub(crate) fn rest_mut(&mut self) -> &mut Rest {
+        self.has_rest = true;
+        &mut self.rest
+    }
+
+    /// The buffers for its data, and those for what is no data of the host.
+    pub(crate) fn all_chunks(&mut self) -> (&mut Chunks, &mut Chunks) {
+        self.has_rest = true;
+        (&mut self.chunks, &mut self.rest.aside)
+    }
+
+    /// The other half of the fused operation.
+    pub(crate) fn partner(&self) -> Option<Slot> {
+        self.rest()?.partner
+    }
+
+    /// Gives the buffers for what is no data of the host back.
+    pub(crate) fn free_aside(&mut self) {
+        if self.has_rest {
+            self.rest.aside.clear();
+        }
     }
 
     /// Gives all buffers back.
     pub(crate) fn free_memory(&mut self) {
         self.chunks.clear();
-        self.aside.clear();
+        self.free_aside();
     }
 
     /// It is a half of a fused operation that is not answered.
@@ -156,13 +198,13 @@ impl Command {
             | State::AtDevices(..)
             | State::Idle
             | State::Held(_)
-            | State::Answered => self.partner.is_some(),
+            | State::Answered => self.partner().is_some(),
         }
     }
 
     /// The blocks that it reaches.
     pub(crate) fn area(&self, io: &Io) -> Option<Area> {
-        self.area.or_else(|| Some(Area::of(io.volume, io.kind.span()?)))
+        self.rest().and_then(|rest| rest.area).or_else(|| Some(Area::of(io.volume, io.kind.span()?)))
     }
 
     /// What drives do or will do for it, as far as that is decided.

@@ -111,13 +111,15 @@ impl Devices {
     }
 
     /// The next completion of any drive.
-    pub fn poll(&mut self) -> Option<(DriveId, Completion<DmaBuf>)> {
+    pub fn poll(&mut self) -> Option<Completion<DmaBuf>> {
         for _ in 0..self.entries.len() {
             let index = if self.turn < self.entries.len() { self.turn } else { 0 };
-            if let Some(completion) = self.entries[index].as_mut().and_then(Entry::poll) {
+            let completion = self.entries[index].as_mut().and_then(Entry::poll);
+            if let Some(completion) = &completion {
                 self.has_news |= matches!(completion.result, Err(MediaError::Gone | MediaError::TimedOut));
-                let id = u32::try_from(index).expect("drives are numbered in 32 bits");
-                return Some((DriveId(id), completion));
+            }
+            if completion.is_some() {
+                return completion;
             }
             self.turn = index + 1; // past the last one: the first
         }
@@ -266,7 +268,7 @@ mod tests {
         }
         devices.submit(DriveId(0), Tag(1000), Op::Flush);
         devices.kick();
-        let (_, completion) = devices.poll().expect("the flush does not wait");
+        let completion = devices.poll().expect("the flush does not wait");
         assert_eq!((completion.tag, completion.result), (Tag(1000), Ok(())));
         assert!(devices.poll().is_none() && !devices.is_quiet());
     }

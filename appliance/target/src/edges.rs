@@ -54,7 +54,7 @@ impl Target {
         for (index, lba) in (0..).zip(edges(span)) {
             let Some(lba) = lba else { continue };
             let (drive, lba) = self.locate(volume, lba, 0..BLOCK_SIZE)?;
-            let buf = command.aside.take(index).expect("the buffer is here");
+            let buf = command.rest_mut().aside.take(index).expect("the buffer is here");
             batch.push((drive, tag(CHUNKS_MAX + index), Op::Read { lba, buf }));
         }
         Ok(())
@@ -76,7 +76,7 @@ impl Target {
         for (index, lba) in (0..).zip(edges(span)) {
             let Some(lba) = lba else { continue };
             let (drive, lba) = self.locate(volume, lba, 0..BLOCK_SIZE)?;
-            let mut buf = command.aside.take(index).expect("the buffer is here");
+            let mut buf = command.rest_mut().aside.take(index).expect("the buffer is here");
             let start = if index == 0 { span.lead() } else { 0 };
             let end = if index == last_index(span) { BLOCK_SIZE - span.tail() } else { BLOCK_SIZE };
             buf.as_mut()[start..end].fill(0);
@@ -88,6 +88,6 @@ impl Target {
 
 /// The edges were read: puts what they hold around the data.
 pub(crate) fn merge(command: &mut Command, span: Span) {
-    let Command { chunks, aside, .. } = command;
+    let (chunks, aside) = command.all_chunks();
     chunks.put_edges(aside.buffer(0), aside.buffer(last_index(span)));
 }

@@ -53,8 +53,9 @@ impl Target {
     /// A command that may have to wait for others, or others for it.
     fn ask(&mut self, place: usize, connection: &mut Connection, slot: Slot, io: Io) {
         let command = connection.command(slot);
-        command.area = steps::area(&io, command);
-        let Some(area) = command.area else { return self.advance(place, connection, slot, io) };
+        let area = steps::area(&io, command);
+        command.rest_mut().area = area;
+        let Some(area) = area else { return self.advance(place, connection, slot, io) };
         let want = if steps::is_exclusive(&io, command) {
             Want::Exclusive { at_drives: self.at_drives(connection, &area) }
         } else {
@@ -166,7 +167,7 @@ impl Target {
         if let Some(buf) = completion.buf {
             match chunk.checked_sub(CHUNKS_MAX) {
                 None => command.chunks.put(chunk, buf),
-                Some(chunk) => command.aside.put(chunk, buf),
+                Some(chunk) => command.rest_mut().aside.put(chunk, buf),
             }
         }
         if let Err(error) = completion.result {
@@ -204,7 +205,7 @@ impl Target {
         let command = connection.command(slot);
         let is_read = matches!(io.kind, IoKind::Read { .. });
         let Some(id) = id else { return forget(command) };
-        if command.partner.is_some() {
+        if command.partner().is_some() {
             return self.finish_pair(place, connection, slot, (id, io));
         }
         let result = match command.failure {

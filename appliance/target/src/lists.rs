@@ -70,11 +70,11 @@ impl Target {
         volume: u64,
         dataset: Dataset,
     ) -> Result<(), Status> {
+        let mut position = command.rest_mut().position;
         let ranges = dataset.ranges(list(command))?;
         if !dataset.is_deallocate() {
             return Ok(());
         }
-        let mut position = command.position;
         while batch.len() < ZERO_OPS_PER_STEP_MAX
             && let Some(span) = ranges.get(position.range)
         {
@@ -87,7 +87,7 @@ impl Target {
             }
             position = position.after(now * BLOCK, blocks.0 * BLOCK);
         }
-        command.position = position;
+        command.rest_mut().position = position;
         Ok(())
     }
 
@@ -100,8 +100,8 @@ impl Target {
         volume: u64,
         copying: Copying,
     ) -> Result<(), Status> {
+        let position = command.rest_mut().position;
         let ranges = copying.ranges(list(command))?;
-        let position = command.position;
         let Some(range) = ranges.get(position.range) else { return Ok(()) };
         let (from, to) = (range.start().0 + position.done, ranges.to().start().0 + position.total);
         let is_read = position.piece == 0;
@@ -109,7 +109,7 @@ impl Target {
         let span = |start| Span::new(Bytes(start), Bytes(len)).expect("a part of a range that was checked");
         let (from, to) = (span(from), span(to));
         if is_read {
-            command.position.piece = len;
+            command.rest_mut().position.piece = len;
             self.plan_piece_read(batch, tag(CHUNKS_MAX), (command, 0), volume, from)?;
             if !to.is_whole() {
                 self.plan_piece_read(batch, tag(CHUNKS_MAX + 1), (command, 1), volume, to)?;
@@ -120,14 +120,14 @@ impl Target {
         let (drive, lba) = self.locate(volume, to.blocks().0, 0..cover)?;
         // Where the source starts and ends between blocks, the destination does, too: then nothing has to be moved.
         let index = usize::from(!from.is_whole());
-        let mut buf = command.aside.take(index).expect("the buffer is here");
+        let mut buf = command.rest_mut().aside.take(index).expect("the buffer is here");
         if index > 0 {
             buf.resize(cover);
             let len = usize::try_from(len).expect("at most a buffer");
-            let source = &command.aside.buffer(0)[from.lead()..][..len];
+            let source = &command.rest_mut().aside.buffer(0)[from.lead()..][..len];
             buf.as_mut()[to.lead()..][..len].copy_from_slice(source);
         }
-        command.position = position.after(len, range.len().0);
+        command.rest_mut().position = position.after(len, range.len().0);
         batch.push((drive, tag(CHUNKS_MAX + index), Op::Write { lba, buf, fua: copying.fua() }));
         Ok(())
     }
@@ -144,7 +144,7 @@ impl Target {
         let (first, blocks) = span.blocks();
         let len = blocks.buffer_len().expect("at most a buffer");
         let (drive, lba) = self.locate(volume, first, 0..len)?;
-        let mut buf = command.aside.take(index).expect("the buffer is here");
+        let mut buf = command.rest_mut().aside.take(index).expect("the buffer is here");
         buf.resize(len);
         batch.push((drive, tag, Op::Read { lba, buf }));
         Ok(())

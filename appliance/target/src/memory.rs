@@ -73,7 +73,7 @@ impl Target {
                 return false;
             }
             if let Some(shape) = aside
-                && !command.aside.alloc(&self.arena, shape)
+                && !command.rest_mut().aside.alloc(&self.arena, shape)
             {
                 command.chunks.clear();
                 return false;

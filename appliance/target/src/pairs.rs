@@ -52,8 +52,8 @@ impl Target {
             let reply = Reply::status(Status::ABORTED_FAILED_FUSED);
             return self.answer(place, connection, slot, reply);
         };
-        connection.command(first).partner = Some(slot);
-        connection.command(slot).partner = Some(first);
+        connection.command(first).rest_mut().partner = Some(slot);
+        connection.command(slot).rest_mut().partner = Some(first);
         self.need_half(place, connection, slot, io, data);
     }
 
@@ -65,19 +65,19 @@ impl Target {
     /// The data of a half is complete.
     pub(crate) fn on_half_data(&mut self, place: usize, connection: &mut Connection, slot: Slot, io: Io) {
         let command = connection.command(slot);
-        command.page = command.chunks.to_vec();
+        command.rest_mut().page = command.chunks.to_vec();
         command.chunks.clear();
         command.state = State::AwaitPartner(io);
-        let Some(partner) = command.partner else { return };
+        let Some(partner) = command.partner() else { return };
         if !matches!(connection.command(partner).state, State::AwaitPartner(..)) {
             return;
         }
         // The younger of the two does the work.
         let is_second = matches!(io.kind, IoKind::CompareAndWrite { .. });
         let (first, second) = if is_second { (partner, slot) } else { (slot, partner) };
-        let expected = core::mem::take(&mut connection.command(first).page);
+        let expected = core::mem::take(&mut connection.command(first).rest_mut().page);
         let command = connection.command(second);
-        command.expected = expected;
+        command.rest_mut().expected = expected;
         let State::AwaitPartner(io) = command.state else { unreachable!("both halves are here") };
         let len = command.len;
         self.need_memory(place, connection, second, len, Purpose::Io(io), Transfer::ToHost);
@@ -88,11 +88,15 @@ impl Target {
         if connection.first == Some(slot) {
             connection.first = None;
         }
-        let partner = connection.command(slot).partner.take();
+        let command = connection.command(slot);
+        let partner = command.partner();
+        if partner.is_some() {
+            command.rest_mut().partner = None;
+        }
         self.answer(place, connection, slot, Reply::status(status));
         let Some(partner) = partner else { return };
         let other = connection.command(partner);
-        other.partner = None;
+        other.rest_mut().partner = None;
         let failure = *other.failure.get_or_insert_with(|| Failure::Status(aborted_with(status)));
         if let (State::AwaitPartner(..), Failure::Status(status)) = (other.state, failure) {
             self.answer(place, connection, partner, Reply::status(status));
@@ -120,12 +124,12 @@ impl Target {
         (id, io): (ConnectionId, Io),
     ) {
         let command = connection.command(second);
-        let (failure, is_equal) = (command.failure, command.is_equal);
-        let first = command.partner.take().expect("the first half waits");
+        let (failure, is_equal) = (command.failure, command.rest_mut().is_equal);
+        let first = command.rest_mut().partner.take().expect("the first half waits");
         let State::AwaitPartner(compare) = connection.command(first).state else {
             unreachable!("the first half waits")
         };
-        connection.command(first).partner = None;
+        connection.command(first).rest_mut().partner = None;
         self.counters.commands += 2;
         let mut reply = |slot, io: &Io, failure| {
             let sqe = connection.command(slot).sqe.expect("a command in progress has its entry");

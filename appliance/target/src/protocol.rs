@@ -93,7 +93,7 @@ impl Target {
                 true
             }
             // With its partner it is under way, by that one's name.
-            State::AwaitPartner(..) if command.partner.is_none() => {
+            State::AwaitPartner(..) if command.partner().is_none() => {
                 self.refuse(place, connection, slot, Status::ABORT_REQUESTED);
                 true
             }
@@ -226,7 +226,12 @@ impl Target {
         if data.is_empty() || !cqe.status().is_success() {
             return self.answer(place, connection, slot, Reply::with_data(cqe, 0));
         }
-        if connection.commands.iter().filter(|command| !command.page.is_empty()).count() >= PAGES_WAITING_MAX
+        if connection
+            .commands
+            .iter()
+            .filter(|command| command.rest().is_some_and(|rest| !rest.page.is_empty()))
+            .count()
+            >= PAGES_WAITING_MAX
         {
             return self.answer(place, connection, slot, Reply::status(Status::COMMAND_INTERRUPTED));
         }
@@ -234,7 +239,7 @@ impl Target {
         // A host may ask for a megabyte of a page that has a few bytes: the rest is not kept.
         data.truncate(data.iter().rposition(|byte| *byte != 0).map_or(0, |last| last + 1));
         data.shrink_to_fit();
-        connection.command(slot).page = data;
+        connection.command(slot).rest_mut().page = data;
         self.need_memory(place, connection, slot, len, Purpose::Page(cqe), Transfer::ToHost);
     }
 
@@ -247,7 +252,7 @@ impl Target {
         cqe: Cqe,
     ) {
         let command = connection.command(slot);
-        let page = core::mem::take(&mut command.page);
+        let page = core::mem::take(&mut command.rest_mut().page);
         command.chunks.fill(&page);
         let len = u32::try_from(command.len).expect("a page is at most 1 MiB");
         self.answer(place, connection, slot, Reply::with_data(cqe, len));
@@ -257,7 +262,7 @@ impl Target {
     pub(crate) fn answer(&mut self, place: usize, connection: &mut Connection, slot: Slot, reply: Reply) {
         connection.end_request(slot);
         let command = connection.command(slot);
-        command.aside.clear();
+        command.free_aside();
         if reply.data_len == 0 {
             command.chunks.clear();
         }

@@ -142,21 +142,27 @@ impl Target {
             }
             IoKind::Compare { span } if command.step == 0 => {
                 let tag = |index| tag(CHUNKS_MAX + index);
-                self.plan_reads(batch, tag, &mut command.aside, io.volume, span)
+                self.plan_reads(batch, tag, &mut command.rest_mut().aside, io.volume, span)
             }
-            IoKind::Compare { .. } => compare(&command.chunks, &command.aside),
+            IoKind::Compare { .. } => {
+                let (sent, stored) = command.all_chunks();
+                compare(sent, stored)
+            }
             IoKind::CompareAndWrite { span, .. } if command.step == 0 => {
-                command.chunks.put_data(&core::mem::take(&mut command.page));
+                let data = core::mem::take(&mut command.rest_mut().page);
+                command.chunks.put_data(&data);
                 let tag = |index| tag(CHUNKS_MAX + index);
-                self.plan_reads(batch, tag, &mut command.aside, io.volume, span)
+                self.plan_reads(batch, tag, &mut command.rest_mut().aside, io.volume, span)
             }
             IoKind::CompareAndWrite { span, fua } if command.step == 1 => {
-                if !command.aside.holds(&command.expected) {
+                let rest = command.rest_mut();
+                if !rest.aside.holds(&rest.expected) {
                     return Err(Status::COMPARE_FAILURE.dnr());
                 }
-                command.is_equal = true;
-                let (first, last) = command.aside.edges();
-                command.chunks.put_edges(first, last);
+                rest.is_equal = true;
+                let (chunks, aside) = command.all_chunks();
+                let (first, last) = aside.edges();
+                chunks.put_edges(first, last);
                 self.plan_writes(batch, tag, &mut command.chunks, io.volume, (span, fua))
             }
             IoKind::CompareAndWrite { .. } => Ok(()),

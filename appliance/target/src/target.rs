@@ -173,7 +173,7 @@ impl Target {
     fn take_completions(&mut self, bytes_max: usize) -> usize {
         let (mut count, mut bytes) = (0, 0);
         while bytes < bytes_max
-            && let Some((_, completion)) = self.devices.poll()
+            && let Some(completion) = self.devices.poll()
         {
             count += 1;
             bytes += completion.buf.as_ref().map_or(0, DmaBuf::len);
@@ -336,7 +336,8 @@ impl Target {
         connection.input.forget();
         for command in &mut connection.commands {
             if let State::AwaitTurn(_, slot) = command.state {
-                let area = command.area.expect("who waits for a turn has an area");
+                let area =
+                    command.rest().and_then(|rest| rest.area).expect("who waits for a turn has an area");
                 self.ranges.leave(Owner { place, index: slot.index() }, &area);
                 command.has_claim = false;
             }

@@ -508,7 +508,10 @@ fn waiting_pages_are_few_and_short() {
     go_on.send(()).expect("the host waits");
     let kept = |bench: &Bench| -> Vec<usize> {
         let commands = bench.target.connections.iter().flatten().flat_map(|c| &c.commands);
-        commands.map(|command| command.page.capacity()).filter(|bytes| *bytes > 0).collect()
+        commands
+            .map(|command| command.rest().map_or(0, |rest| rest.page.capacity()))
+            .filter(|bytes| *bytes > 0)
+            .collect()
     };
     bench.until(|bench| kept(bench).len() >= limits::PAGES_WAITING_MAX);
     (0..100).for_each(|_| bench.turn());

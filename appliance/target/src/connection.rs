@@ -7,7 +7,9 @@
 //! A connection that is gone stays in its place until its commands have come back from the drives.
 
 use crate::command::{Command, State};
-use crate::limits::{COMMAND_HEADER_BYTES_MAX, COMMAND_PIECES_MAX, IDLE_MEMORY_LOOKS_MAX};
+use crate::limits::{
+    COMMAND_HEADER_BYTES_MAX, COMMAND_PIECES_MAX, DEEP_QUEUE_ENTRIES, IDLE_MEMORY_LOOKS_MAX,
+};
 use crate::ranges::{Area, Loss};
 use crate::steps;
 use block::Tick;
@@ -41,6 +43,8 @@ pub(crate) struct Input {
     pub(crate) is_watched: bool,
     /// Commands whose data the host was asked for and is sending: long payload comes next.
     pub(crate) requested: usize,
+    /// The queue has many entries: much may be received at once.
+    pub(crate) is_deep: bool,
 }
 
 /// What leaves.
@@ -108,7 +112,8 @@ impl Connection {
     }
 
     /// After the queue got its size.
-    pub(crate) fn grow(&mut self) {
+    pub(crate) fn grow(&mut self, entries: u16) {
+        self.input.is_deep = entries >= DEEP_QUEUE_ENTRIES;
         self.commands.resize_with(self.tcp.slot_count(), Command::default);
         self.commands.iter_mut().for_each(|command| command.chunks.reserve());
         self.output.releases.reserve(self.tcp.slot_count());

@@ -15,9 +15,16 @@ pub const CHUNKS_COMMON: usize = 2;
 /// Longest data of one command.
 pub const TRANSFER_BYTES_MAX: usize = 1024 * 1024;
 
-/// Bytes received at once: a queue of small commands, or several with 16 KiB of data. One for the core; half of it fits
-/// the first cache.
-pub const STAGING_BYTES: usize = 64 * 1024;
+/// Bytes received at once from a deep queue: thirty writes of 4 KiB, or several of 16 KiB. One for the core. Measured with 128
+/// writes of 4 KiB in flight: a fifth less time for each than with half of it, and no less with twice as much.
+pub const STAGING_BYTES: usize = 128 * 1024;
+
+/// Of those, for a queue with fewer entries than [`DEEP_QUEUE_ENTRIES`]: half of what a host sends that has 32 writes of 4 KiB
+/// in flight. It prepares one half while we work on the other; with all of them at once the two would take turns.
+pub const STAGING_SHALLOW_BYTES: usize = 64 * 1024;
+
+/// Entries from which a queue is deep: twice as many commands as the staging memory holds, and Linux asks for 128.
+pub const DEEP_QUEUE_ENTRIES: u16 = 96;
 
 /// Of those, while a host is sending data that it was asked for: the rest of the stream belongs into buffers, and what
 /// lands before them is copied.
@@ -66,7 +73,7 @@ pub const HALVES_MAX: usize = 16;
 /// How often timers are looked at: every deadline of the protocol is seconds long, but for a Connect that waits for its queue.
 pub const TIMER_PERIOD: Duration = Duration::from_millis(100);
 
-const _: () = assert!(BULK_STAGING_BYTES <= STAGING_BYTES);
+const _: () = assert!(BULK_STAGING_BYTES <= STAGING_SHALLOW_BYTES && STAGING_SHALLOW_BYTES <= STAGING_BYTES);
 const _: () = assert!((CHUNKS_MAX - 1) * CHUNK_BYTES >= TRANSFER_BYTES_MAX);
 const _: () = assert!(CHUNK_BYTES <= dma::limits::BUFFER_BYTES_MAX);
 const _: () = assert!(COMMAND_PIECES_MAX * 2 <= net::limits::PIECES_MAX);

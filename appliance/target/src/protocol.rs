@@ -212,7 +212,7 @@ impl Target {
             is_admin: queue.qid == 0,
             is_flow_control_disabled: queue.is_flow_control_disabled,
         });
-        connection.grow();
+        connection.grow(queue.entries);
         if !queue.is_discovery {
             self.strangers.leave(connection.socket);
             connection.is_host = true;

@@ -12,7 +12,7 @@
 use crate::Target;
 use crate::chunks::Part;
 use crate::connection::{Connection, Life};
-use crate::limits::{BULK_STAGING_BYTES, PLACED_BYTES_MIN};
+use crate::limits::{BULK_STAGING_BYTES, PLACED_BYTES_MIN, STAGING_SHALLOW_BYTES};
 use block::Tick;
 use net::{Net, Received};
 use nvme_tcp::{ConnectionError, Slot, Want};
@@ -148,7 +148,11 @@ fn receive(
     net: &mut Net,
 ) -> (Received, usize) {
     // While long data is on its way, whatever lands in the staging memory has to be copied from there: only a little does.
-    let len = if connection.input.requested > 0 { BULK_STAGING_BYTES } else { staging.len() };
+    let len = match connection.input.requested {
+        0 if connection.input.is_deep => staging.len(),
+        0 => STAGING_SHALLOW_BYTES,
+        _ => BULK_STAGING_BYTES,
+    };
     let staging = &mut staging[..len];
     let Some((slot, part)) = awaited else { return (net.receive(connection.socket, &mut [], staging), 0) };
     let bytes = connection.commands[slot.index()].chunks.bytes_mut(part);

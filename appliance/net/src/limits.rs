@@ -18,6 +18,9 @@ pub const PROBE_PERIOD_S: u32 = 10;
 /// was sent, or takes nothing of it.
 pub const UNCONFIRMED_MS_MAX: u32 = 120_000;
 
+/// How connections share the network with others: what Linux does unless it is told otherwise.
+pub const CONGESTION_CONTROL: &str = "cubic";
+
 /// Entries of the submission queue: half of the sockets may start something in one round before an extra system call.
 pub const SUBMISSIONS_MAX: u32 = 1024;
 

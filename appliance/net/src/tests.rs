@@ -1,7 +1,9 @@
 //! Sockets of a `Net` against plain blocking sockets over loopback.
 #![expect(clippy::wildcard_enum_match_arm, reason = "a test waits for one kind of event")]
 
-use crate::limits::{ACCEPTS_PER_ROUND_MAX, HOT_SOCKETS_MAX, MISSES_MAX, PROBE_AFTER_S, UNCONFIRMED_MS_MAX};
+use crate::limits::{
+    ACCEPTS_PER_ROUND_MAX, CONGESTION_CONTROL, HOT_SOCKETS_MAX, MISSES_MAX, PROBE_AFTER_S, UNCONFIRMED_MS_MAX,
+};
 use crate::{Event, Net, Received, SocketId, Waker};
 use core::time::Duration;
 use dma::{Arena, ArenaConfig};
@@ -48,6 +50,14 @@ fn connected() -> Bench {
 
 fn arena() -> Arena {
     Arena::new(ArenaConfig { bytes: 16 << 20, hugepages: false }).expect("16 MiB")
+}
+
+/// Goal: connections are not paced by timers, whatever the system prefers.
+#[test]
+fn sends_are_not_paced() {
+    let bench = connected();
+    let fd = bench.net.descriptor(bench.socket).expect("an open socket");
+    assert_eq!(getsockopt(&fd, sockopt::TcpCongestion), Ok(CONGESTION_CONTROL.into()));
 }
 
 /// Goal: a peer that vanishes without a word is noticed, whether or not something was on the way to it.

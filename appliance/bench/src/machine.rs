@@ -1,7 +1,7 @@
 //! The machine under the measurement: cores, how far they are from one another, and who took time away.
 
 use anyhow::{Context, Result, ensure};
-use nix::sched::{CpuSet, sched_setaffinity};
+use nix::sched::{CpuSet, sched_getcpu, sched_setaffinity};
 use nix::unistd::Pid;
 use std::hint::spin_loop;
 use std::sync::atomic::{AtomicU32, Ordering};
@@ -46,6 +46,9 @@ pub(crate) struct Clock {
     threads: Vec<(i32, Duration, Duration)>,
     own_ran: Duration,
     own_wait: Duration,
+    /// Time that the kernel's network work ran in threads of its own: on the core of the calling thread, and of the process.
+    own_network: Duration,
+    target_network: Duration,
     stolen: Duration,
     /// Time in which cores had nothing to do, all cores together.
     idle: Duration,
@@ -59,14 +62,38 @@ pub(crate) struct Clock {
 pub(crate) struct Passed {
     /// Time that the process ran, all threads together.
     pub(crate) ran: Duration,
-    /// Time that its busiest thread waited for its core.
+    /// Time that its busiest thread waited for its core, without the kernel's network work there: that belongs to the load.
     pub(crate) target_waited: Duration,
-    /// Time that the calling thread waited for its core.
+    /// Time that the calling thread waited for its core, without the kernel's network work there.
     pub(crate) own_waited: Duration,
     /// Time that the host machine took from all cores.
     pub(crate) stolen: Duration,
     /// Time that all cores were busy, without that of the calling thread: what a target costs whose time is in no process.
     pub(crate) machine: Duration,
+}
+
+/// Time that the kernel's network work ran on a core outside of the threads that cause it, as it does when there is much.
+fn network_work(core: usize) -> Duration {
+    static THREADS: OnceLock<Vec<(String, String)>> = OnceLock::new();
+    let threads = THREADS.get_or_init(|| {
+        let processes = std::fs::read_dir("/proc").into_iter().flatten().flatten();
+        let named = processes.filter_map(|process| {
+            let directory = process.path().to_string_lossy().into_owned();
+            Some((std::fs::read_to_string(format!("{directory}/comm")).ok()?.trim().to_owned(), directory))
+        });
+        named.filter(|(name, _)| name.starts_with(NETWORK_THREAD)).collect()
+    });
+    let wanted = format!("{NETWORK_THREAD}{core}");
+    let thread = threads.iter().find(|(name, _)| *name == wanted);
+    thread.and_then(|(_, directory)| schedstat(&format!("{directory}/schedstat"))).unwrap_or_default().0
+}
+
+/// The kernel's threads for what interrupts leave behind, one for each core.
+const NETWORK_THREAD: &str = "ksoftirqd/";
+
+/// The core on which a thread ran last: the 39th field of its line, the second of which, in brackets, may hold spaces.
+fn last_core(stat: &str) -> Option<usize> {
+    stat.rsplit_once(')')?.1.split_whitespace().nth(36)?.parse().ok()
 }
 
 /// `ran waited slices`, in nanoseconds.
@@ -108,18 +135,23 @@ impl Clock {
                 .filter_map(|thread| time(thread).map(|(ran, waited)| (thread, ran, waited)))
                 .collect()
         });
+        let stat = pid.and_then(|pid| std::fs::read_to_string(format!("/proc/{pid}/stat")).ok());
+        let target_network = stat.as_deref().and_then(last_core).map_or(Duration::ZERO, network_work);
+        let own_network = sched_getcpu().map_or(Duration::ZERO, network_work);
         static FIRST: OnceLock<Instant> = OnceLock::new();
         let first = FIRST.get_or_init(Instant::now);
         let (own_ran, own_wait) = schedstat("/proc/thread-self/schedstat").unwrap_or_default();
         let (Sums { idle, stolen }, cores) =
             all_cores(&std::fs::read_to_string("/proc/stat").unwrap_or_default());
-        Self { threads, own_ran, own_wait, stolen, idle, cores, at: first.elapsed() }
+        let at = first.elapsed();
+        Self { threads, own_ran, own_wait, own_network, target_network, stolen, idle, cores, at }
     }
 
     /// What passed since `earlier`.
     pub(crate) fn since(&self, earlier: &Self) -> Passed {
         let mut passed = Passed {
-            own_waited: self.own_wait.saturating_sub(earlier.own_wait),
+            own_waited: (self.own_wait.saturating_sub(earlier.own_wait))
+                .saturating_sub(self.own_network.saturating_sub(earlier.own_network)),
             stolen: self.stolen.saturating_sub(earlier.stolen),
             ..Passed::default()
         };
@@ -137,6 +169,8 @@ impl Clock {
                 passed.target_waited = waited.saturating_sub(waited_before);
             }
         }
+        let network = self.target_network.saturating_sub(earlier.target_network);
+        passed.target_waited = passed.target_waited.saturating_sub(network);
         passed
     }
 }
@@ -215,6 +249,8 @@ mod tests {
             threads: threads.iter().map(|(id, ran, waited)| (*id, ms(*ran), ms(*waited))).collect(),
             own_ran: ms(1000 * own),
             own_wait: ms(own),
+            own_network: ms(own / 8),
+            target_network: ms(own / 8 * 100),
             stolen: ms(stolen),
             idle: ms(10 * stolen),
             cores: 2,
@@ -228,6 +264,8 @@ mod tests {
         assert_eq!((passed.own_waited, passed.stolen), (ms(2), ms(20)));
         // A second of two cores, of which 200 ms were idle and two seconds ours: the clocks may disagree a little.
         assert_eq!(passed.machine, Duration::ZERO);
+        let network = look(&[(1, 500, 205)], 8, 0).since(&look(&[(1, 0, 0)], 3, 0));
+        assert_eq!((network.own_waited, network.target_waited), (ms(5 - 1), ms(205 - 100)));
         let calm = look(&[], 5, 3).since(&Clock { own_ran: ms(4500), ..look(&[], 3, 1) });
         assert_eq!(calm.machine, ms(2000 - 20 - 500));
     }
@@ -238,6 +276,15 @@ mod tests {
         let stat = "cpu  10 1 20 300 40 5 6 7 0 0\ncpu0 5 0 10 150 20 2 3 3 0 0\ncpu1 5 1 10 150 20 3 3 4 0 0\nintr 5\n";
         let ms = Duration::from_millis;
         assert_eq!(all_cores(stat), (Sums { idle: ms(3400), stolen: ms(70) }, 2));
+    }
+
+    /// Goal: a thread whose name looks like fields is on the core that the kernel says.
+    #[test]
+    fn the_core_of_a_thread_is_found() {
+        let fields: Vec<String> = (3..=52).map(|field| field.to_string()).collect();
+        assert_eq!(last_core(&format!("77 (a) b 1 2) {}", fields.join(" "))), Some(39));
+        let line = std::fs::read_to_string("/proc/self/stat").expect("there is a process");
+        assert!(last_core(&line).is_some());
     }
 
     /// Goal: this thread has run, and the kernel says how long.

@@ -5,8 +5,13 @@ use serde_json::Value;
 
 /// Every block of the first `mib` MiB is written once at a random place, then all are read and their checksums compared.
 pub fn verify(target: &str, mib: u32, seed: u64) -> String {
+    verify_pieces(target, mib, "4k-12k", seed)
+}
+
+/// The same in pieces of such lengths: "512-9k".
+pub fn verify_pieces(target: &str, mib: u32, lengths: &str, seed: u64) -> String {
     format!(
-        "fio --name=verify --filename={target} --size={mib}m --rw=randwrite --bs=4k-12k --ioengine=libaio --direct=1 --iodepth=8 \
+        "fio --name=verify --filename={target} --size={mib}m --rw=randwrite --bs={lengths} --ioengine=libaio --direct=1 --iodepth=8 \
          --verify=crc32c --verify_fatal=1 --randseed={seed} --output-format=json"
     )
 }

@@ -7,6 +7,7 @@ use crate::parts::Parts;
 use crate::rng::Rng;
 use crate::scenario::first_light::{device, size_of};
 use crate::scenario::linux::{Controller, Linux, MIB};
+use crate::scenario::linux_blocks::blocks_of_512_bytes;
 use anyhow::{Result, bail, ensure};
 use std::time::Instant;
 
@@ -32,6 +33,13 @@ pub fn run(parts: &Parts, seed: u64) -> Result<()> {
         comparing(linux, &mut rng)?;
         copying(linux, &mut rng)?;
         beyond_the_end(linux)?;
+        linux.expect_no_complaints()?;
+        linux.disconnect(&controller)
+    })?;
+    linux.captured("small_blocks", |linux| {
+        let controller = linux.connect("data", "")?;
+        linux.forget_kernel_log()?;
+        blocks_of_512_bytes(linux, &mut rng)?;
         linux.expect_no_complaints()?;
         linux.disconnect(&controller)
     })?;

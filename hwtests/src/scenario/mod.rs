@@ -4,6 +4,7 @@ pub mod bad_boot;
 pub mod console;
 pub mod first_light;
 pub mod linux;
+pub mod linux_blocks;
 pub mod linux_host;
 pub mod linux_older;
 pub mod linux_restart;

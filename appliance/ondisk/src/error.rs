@@ -124,4 +124,22 @@ pub enum Inconsistency {
         /// Which extent.
         extent: u32,
     },
+    /// The places on a drive of the thin engine contradict its capacity, or another home is meant.
+    #[error("the layout of the drive is impossible")]
+    Layout,
+    /// A pointer to metadata contradicts itself, or their number that of the volumes.
+    #[error("a pointer is malformed")]
+    Pointer,
+    /// A good block, but not the one that the pointer means: a lost write, or an older copy.
+    #[error("it is not the block that its pointer means")]
+    OtherNode,
+    /// See [`crate::thin::MapEntry`].
+    #[error("an entry of the map is malformed")]
+    MapEntry,
+    /// See [`crate::thin::VolumeEntry`].
+    #[error("an entry of the volume table is malformed")]
+    VolumeEntry,
+    /// See [`crate::thin::JournalRecord`].
+    #[error("a journal record is malformed")]
+    Record,
 }

@@ -10,6 +10,8 @@
 //!  DriveLabel     PoolRecord, generation % 2                   1 MiB each             reserved
 //! ```
 //!
+//! [`thin`] is the format of the next engine, from which nothing is served yet.
+//!
 //! Invariants
 //! - Every stored struct has a magic, a version, a checksum over all its bytes, and its own address (drive and block).
 //!   A torn write fails the checksum, a misdirected one names another address, a stale one has an older generation.
@@ -38,6 +40,7 @@ mod record;
 mod settings;
 mod stamp;
 mod text;
+pub mod thin;
 mod wire;
 
 pub use error::{Inconsistency, LoadError};

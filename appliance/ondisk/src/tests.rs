@@ -5,6 +5,7 @@ mod golden;
 mod label;
 mod record;
 mod settings;
+mod thin;
 mod totality;
 
 use crate::{

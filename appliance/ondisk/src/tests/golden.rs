@@ -12,7 +12,7 @@ use expect_test::{Expect, expect};
 use uuid::Uuid;
 
 /// The lines of 16 bytes that are not zero.
-fn dump(bytes: &[u8]) -> String {
+pub(super) fn dump(bytes: &[u8]) -> String {
     let mut text = String::new();
     for (index, line) in bytes.chunks(16).enumerate().filter(|(_, l)| l.iter().any(|b| *b != 0)) {
         let hex: Vec<String> = line.iter().map(|b| format!("{b:02x}")).collect();
@@ -146,6 +146,7 @@ macro_rules! layout {
         text
     }};
 }
+pub(super) use layout;
 
 /// Goal: the offsets of all fields are the ones of `docs/ondisk.md`.
 #[test]

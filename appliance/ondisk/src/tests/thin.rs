@@ -1,0 +1,230 @@
+//! Tests of the thin engine's format: goldens, every struct read back, damage refused, and any bytes answered.
+
+mod golden;
+mod totality;
+
+use crate::Name;
+use crate::thin::{
+    Au, JournalBlock, JournalHead, JournalRecord, Lsn, MapEntry, MapNode, MapRecord, Piece, Pointer, Root,
+    Superblock, ThinIdentity, VolumeEntry, VolumeKind, VolumeTable,
+};
+use block::{BLOCK_SIZE, Blocks, Lba};
+use uuid::Uuid;
+
+const PLACE: Lba = Lba(4660);
+
+fn owner() -> ThinIdentity {
+    ThinIdentity { pool: Uuid::from_u128(0x1111_1111_1111_4111_8111_1111_1111_1111), drive: super::drive(1) }
+}
+
+fn superblock() -> Superblock {
+    Superblock {
+        identity: owner(),
+        generation: 1,
+        member: 0,
+        member_count: 1,
+        lanes: 1,
+        blocks: Blocks(16384),
+        journal_blocks: 256,
+    }
+}
+
+fn pointer(n: u64) -> Pointer {
+    Pointer { lba: Lba(1000 + n), generation: 3, checksum: 0xaabb_ccdd }
+}
+
+fn root() -> Root {
+    Root {
+        generation: 5,
+        epoch: 2,
+        journal_sequence: 77,
+        next_volume: 40,
+        volume_count: 25,
+        tables: vec![pointer(0), pointer(1)],
+    }
+}
+
+fn table() -> VolumeTable {
+    let name = |text| Name::new(text).expect("a good name");
+    let volume = VolumeEntry {
+        number: 1,
+        uuid: Uuid::from_u128(0x3333_3333_3333_4333_8333_3333_3333_3333),
+        origin: None,
+        kind: VolumeKind::Volume,
+        blocks: Blocks(1 << 20),
+        name: name("db"),
+        root: Some(pointer(7)),
+    };
+    let snapshot = VolumeEntry {
+        number: 2,
+        uuid: Uuid::from_u128(0x4444_4444_4444_4444_8444_4444_4444_4444),
+        origin: Some(volume.uuid),
+        kind: VolumeKind::Snapshot,
+        blocks: Blocks(1 << 20),
+        name: name("db-monday"),
+        root: None,
+    };
+    VolumeTable { index: 1, entries: vec![volume, snapshot] }
+}
+
+fn piece(au: u32, mask: u16) -> Piece {
+    Piece { au: Au(au), mask }
+}
+
+fn leaf() -> MapNode {
+    let mut entries = Box::new([None; 256]);
+    entries[0] = Some(MapEntry { own: piece(300, 0xffff), base: None });
+    entries[255] = Some(MapEntry { own: piece(301, 0x0001), base: Some(piece(200, 0x8001)) });
+    MapNode::Leaf(entries)
+}
+
+fn inner() -> MapNode {
+    let mut children = Box::new([None; 128]);
+    children[0] = Some(pointer(8));
+    children[127] = Some(pointer(9));
+    MapNode::Inner { level: 1, children }
+}
+
+fn records() -> Vec<JournalRecord> {
+    let mut sums = [0; 16];
+    sums[..2].copy_from_slice(&[0x0102_0304, 0x0506_0708]);
+    let base = Some(piece(200, 0x00ff));
+    let map = MapRecord { volume: 1, unit: 9, own: piece(301, 0x0101), base, is_fresh: true, sums };
+    let name = Name::new("db-clone").expect("a good name");
+    let uuid = Uuid::from_u128(0x5555_5555_5555_4555_8555_5555_5555_5555);
+    let kind = VolumeKind::Volume;
+    vec![
+        JournalRecord::Map(map),
+        JournalRecord::Trim { volume: 1, first: 16, blocks: Blocks(3) },
+        JournalRecord::Create { volume: 3, origin: Some(2), kind, blocks: Blocks(1 << 20), uuid, name },
+        JournalRecord::Delete { volume: 2 },
+        JournalRecord::Grow { volume: 3, blocks: Blocks(1 << 21) },
+    ]
+}
+
+const HEAD: JournalHead = JournalHead { sequence: 78, epoch: 2, settled: Lsn(77 * 256 + 4) };
+
+fn journal() -> Box<[u8]> {
+    let mut block = JournalBlock::default();
+    for (index, record) in (0..).zip(records()) {
+        assert_eq!(block.push(&record), Some(index));
+    }
+    let mut bytes = vec![0xaa; BLOCK_SIZE].into_boxed_slice();
+    block.seal(HEAD, PLACE, owner(), &mut bytes);
+    bytes
+}
+
+/// One block of each kind, and a function that reads it and gives it back as it would be written.
+type Sample = (&'static str, Box<[u8]>, fn(&[u8]) -> Option<Box<[u8]>>);
+
+fn samples() -> Vec<Sample> {
+    let slot = Root::slot(5, 2);
+    assert_eq!((slot.home, slot.parity), (2, 1));
+    vec![
+        ("superblock", superblock().encode(2, PLACE), |bytes| {
+            Some(Superblock::decode(bytes, 2, PLACE).ok()?.encode(2, PLACE))
+        }),
+        ("root", root().encode(PLACE, owner()), |bytes| {
+            Some(Root::decode(bytes, Root::slot(5, 2), PLACE, owner()).ok()?.encode(PLACE, owner()))
+        }),
+        ("table", table().encode(4, PLACE, owner()).0, |bytes| {
+            let meant = Pointer::to(bytes, PLACE, 4);
+            Some(VolumeTable::decode(bytes, &meant, 1, owner()).ok()?.encode(4, PLACE, owner()).0)
+        }),
+        ("inner", inner().encode(0, 4, PLACE, owner()).0, |bytes| {
+            let meant = Pointer::to(bytes, PLACE, 4);
+            Some(MapNode::decode(bytes, &meant, (1, 0), owner()).ok()?.encode(0, 4, PLACE, owner()).0)
+        }),
+        ("leaf", leaf().encode(512, 4, PLACE, owner()).0, |bytes| {
+            let meant = Pointer::to(bytes, PLACE, 4);
+            Some(MapNode::decode(bytes, &meant, (0, 512), owner()).ok()?.encode(512, 4, PLACE, owner()).0)
+        }),
+        ("journal", journal(), |bytes| {
+            let (head, records) = JournalBlock::decode(bytes, PLACE, owner()).ok()?;
+            let mut block = JournalBlock::default();
+            records.iter().for_each(|record| assert!(block.push(record).is_some()));
+            let mut bytes = vec![0; BLOCK_SIZE].into_boxed_slice();
+            block.seal(head, PLACE, owner(), &mut bytes);
+            Some(bytes)
+        }),
+    ]
+}
+
+/// Goal: what is stored is read back as it was.
+#[test]
+fn everything_is_read_back() {
+    for (what, bytes, again) in samples() {
+        assert_eq!(again(&bytes), Some(bytes), "{what}");
+    }
+    assert_eq!(Superblock::decode(&superblock().encode(2, PLACE), 2, PLACE), Ok(superblock()));
+    assert_eq!(JournalBlock::decode(&journal(), PLACE, owner()), Ok((HEAD, records())));
+}
+
+/// Goal: a block of another place, drive, pool or generation, or another block of the same kind, is never taken for the
+/// one that is meant.
+#[test]
+fn other_blocks_are_refused() {
+    let other = ThinIdentity { pool: owner().drive, ..owner() };
+    let (bytes, meant) = leaf().encode(512, 4, PLACE, owner());
+    let read = |pointer: Pointer, place, owner| MapNode::decode(&bytes, &pointer, place, owner).is_ok();
+    assert!(read(meant, (0, 512), owner()));
+    assert!(!read(meant, (0, 512), other));
+    assert!(!read(meant, (0, 256), owner()), "another part of the volume");
+    assert!(!read(meant, (1, 512), owner()), "a leaf where a node should be");
+    assert!(!read(Pointer { lba: Lba(1), ..meant }, (0, 512), owner()));
+    assert!(!read(Pointer { generation: 5, ..meant }, (0, 512), owner()));
+    assert!(!read(Pointer { checksum: 1, ..meant }, (0, 512), owner()), "an older copy at the same place");
+    assert!(Superblock::decode(&superblock().encode(2, PLACE), 3, PLACE).is_err(), "another home");
+    let even = Root { generation: 4, ..root() }.encode(PLACE, owner());
+    assert!(Root::decode(&even, Root::slot(5, 2), PLACE, owner()).is_err(), "the other slot");
+    assert!(JournalBlock::decode(&journal(), Lba(1), owner()).is_err());
+}
+
+/// Goal: a block takes records until it is full, and the one that has no room leaves it as it was.
+#[test]
+fn journal_blocks_fill_up() {
+    let mut block = JournalBlock::default();
+    let record = JournalRecord::Trim { volume: 1, first: 0, blocks: Blocks(1) };
+    let count = core::iter::from_fn(|| block.push(&record)).count();
+    assert_eq!(count, (BLOCK_SIZE - 128) / 24);
+    let mut bytes = vec![0; BLOCK_SIZE];
+    block.seal(HEAD, PLACE, owner(), &mut bytes);
+    let (_, found) = JournalBlock::decode(&bytes, PLACE, owner()).expect("it is good");
+    assert_eq!(found, vec![record; count]);
+    block.clear();
+    assert!(block.is_empty());
+    block.seal(HEAD, PLACE, owner(), &mut bytes);
+    assert_eq!(JournalBlock::decode(&bytes, PLACE, owner()), Ok((HEAD, Vec::new())));
+}
+
+/// Goal: where things lie: nothing overlaps, and what is kept is not usable.
+#[test]
+fn places_do_not_overlap() {
+    use crate::thin::{AU_BLOCKS, HOMES, ThinLayout};
+    // 2 GiB and a bit: three segments.
+    let layout = ThinLayout::new(Blocks((2 << 18) + 4096 + 5), 256).expect("there is room");
+    let homes: Vec<u64> = (0..HOMES).map(|home| layout.home_lba(home).0).collect();
+    assert_eq!(homes, [0, 16, 528_352, 528_368]);
+    assert_eq!(layout.root_lba(Root::slot(1, 3)), Lba(528_370));
+    assert_eq!((layout.journal_lba(0), layout.journal_lba(511)), (Lba(288), Lba(543)));
+    let usable: Vec<u32> = (0..layout.aus()).filter(|au| layout.is_usable(Au(*au))).collect();
+    let edges: Vec<_> = usable.chunk_by(|a, b| a + 1 == *b).map(|run| (run[0], run[run.len() - 1])).collect();
+    assert_eq!(edges, [(34, 16383), (16400, 32767), (32784, 33021)]);
+    assert!(layout.is_usable_lba(Lba(34 * AU_BLOCKS)) && !layout.is_usable_lba(Lba(u64::MAX)));
+    let least = Blocks((2 + 16 + 1 + 2 + 1) * AU_BLOCKS);
+    assert!(ThinLayout::new(least, 16).is_some() && ThinLayout::new(Blocks(least.0 - 1), 16).is_none());
+    assert!([0, 15].iter().all(|journal| ThinLayout::new(Blocks(16384), *journal).is_none()));
+    assert!(ThinLayout::new(Blocks(u64::MAX), 16).is_none());
+}
+
+/// Goal: own blocks hide the base, and what neither has reads as zeroes.
+#[test]
+fn own_blocks_hide_the_base() {
+    let entry = MapEntry { own: piece(300, 0b0101), base: Some(piece(200, 0b0011)) };
+    let found = [0, 1, 2, 3, 16].map(|block| entry.block(block).map(|lba| lba.0));
+    assert_eq!(found, [Some(4800), Some(3201), Some(4802), None, None]);
+    assert!(entry.is_valid());
+    assert!(!MapEntry { own: piece(300, 0b0011), base: Some(piece(200, 0b0011)) }.is_valid(), "all hidden");
+    assert!(!MapEntry { own: piece(300, 1), base: Some(piece(300, 2)) }.is_valid(), "twice the same");
+    assert!(!MapEntry { own: piece(300, 0), base: None }.is_valid());
+}

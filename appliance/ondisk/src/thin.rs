@@ -1,0 +1,39 @@
+//! The format of the thin engine: what `docs/ondisk.md` describes in its second part. No host is served from it yet.
+//!
+//! ```text
+//!  AU 0    1      2 … 17      18 …          …            16384 … 16399        …             last two
+//!  ┌──────┬──────┬───────────┬─────────────┬── data ────┬────────────────────┬── data ─────┬──────┬──────┐
+//!  │ home │ home │ checksums │ journal ring│ and nodes  │ checksums          │ and nodes   │ home │ home │
+//!  └──────┴──────┴───────────┴─────────────┴────────────┴────────────────────┴─────────────┴──────┴──────┘
+//!  home: superblock · root of even generations · root of odd generations, one block each
+//!
+//!  Root ─▶ VolumeTable ─▶ Node (level 2) ─▶ Node (level 1) ─▶ Leaf (256 units of 64 KiB) ─▶ data
+//!  Journal blocks: what changed since the root was written
+//! ```
+//!
+//! Invariants
+//! - Everything is one block of 4 KiB with a stamp (magic, checksum, version, own address, drive, pool), as in the format of
+//!   the first pool.
+//! - A pointer carries the checksum and the generation of the node that it means. So a node that was lost on its way to the
+//!   drive, with an older good one in its place, is noticed.
+//! - Decoding is total, and what was decoded encodes to the same bytes.
+//!
+//! Not here: IO, and the order of writes (`volume`).
+
+mod journal;
+mod layout;
+mod node;
+mod root;
+mod superblock;
+mod table;
+pub(crate) mod wire;
+
+pub use journal::{JournalBlock, JournalHead, JournalRecord, Lsn, MapRecord};
+pub use layout::{
+    AU_BLOCKS, Au, HOMES, HomeSlot, LEAF_UNITS, NODE_POINTERS, ThinLayout, UNIT_MASK_FULL, units_of,
+};
+pub use node::{Leaf, MapEntry, MapNode, Piece, Pointer};
+pub use root::Root;
+pub use superblock::Superblock;
+pub use table::{TABLE_ENTRIES, VolumeEntry, VolumeKind, VolumeTable};
+pub use wire::{ThinIdentity, data_checksum};

@@ -33,6 +33,7 @@ pub struct Drive {
     /// Completed and not durable, in the order of completion, numbered.
     cache: Vec<(u64, Change)>,
     completed: u64,
+    commands: [u64; 3],
 }
 
 fn is_zero(block: &[u8]) -> bool {
@@ -113,6 +114,7 @@ impl Drive {
             durable: BTreeMap::new(),
             cache: Vec::new(),
             completed: 0,
+            commands: [0; 3],
         }
     }
 
@@ -169,8 +171,19 @@ impl Drive {
         self.completed
     }
 
+    /// Commands so far: reads, writes (zeroes included), flushes.
+    #[must_use]
+    pub fn commands(&self) -> [u64; 3] {
+        self.commands
+    }
+
     /// Does what a command asks for.
     pub(crate) fn run(&mut self, op: &mut Op<Vec<u8>>, covers: u64) -> Result<(), MediaError> {
+        self.commands[match op {
+            Op::Read { .. } => 0,
+            Op::Write { .. } | Op::WriteZeroes { .. } => 1,
+            Op::Flush => 2,
+        }] += 1;
         self.faults.on_command(matches!(op, Op::Read { .. }))?;
         let end = |(lba, blocks): (block::Lba, Blocks)| lba.0.checked_add(blocks.0);
         if op.range().is_some_and(|range| end(range).is_none_or(|end| end > self.geometry.blocks.0)) {

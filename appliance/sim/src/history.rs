@@ -149,6 +149,16 @@ impl History {
     /// A snapshot or clone was taken between `mark` and now: each of its blocks holds what the source could show in this
     /// time, and keeps it.
     pub fn fork(&mut self, source: Owner, target: Owner, mark: u64) {
+        self.fork_since(source, target, mark);
+    }
+
+    /// The same for one that was asked for, not confirmed, and found after a power cut: each of its blocks holds what the
+    /// source's block may hold then.
+    pub fn fork_after_cut(&mut self, source: Owner, target: Owner) {
+        self.fork_since(source, target, self.durable_until);
+    }
+
+    fn fork_since(&mut self, source: Owner, target: Owner, mark: u64) {
         let now = self.tick();
         let of_source: Vec<(u64, Vec<Write>)> = self
             .blocks

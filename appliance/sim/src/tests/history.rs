@@ -115,3 +115,18 @@ fn snapshots_stay_as_they_were() {
     history.forget(7);
     assert_eq!(history.check_snapshot(7, 0, 0), Ok(()));
 }
+
+/// Goal: a snapshot that nobody confirmed holds what its source's blocks may hold after the cut.
+#[test]
+fn unconfirmed_snapshots_are_as_open_as_their_source() {
+    let mut history = History::default();
+    for version in 1..3 {
+        history.begin(1, 0, version);
+        history.end(1, 0, version);
+    }
+    history.fork_after_cut(1, 7);
+    assert!((0..3).all(|v| history.clone().check_snapshot(7, 0, v).is_ok()));
+    history.all_durable();
+    history.fork_after_cut(1, 8);
+    assert_eq!((0..3).filter(|v| history.clone().check_snapshot(8, 0, *v).is_ok()).collect::<Vec<_>>(), [2]);
+}

@@ -11,7 +11,7 @@ TARGET ?=
 PEER ?=
 BENCH ?=
 
-.PHONY: help setup check binaries unit image demo test first-light console fuzz hostile bench clean
+.PHONY: help setup check binaries unit image demo test first-light console fuzz hostile bench bench-kernel clean
 
 help: ## show this list
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*## /\t/' | expand -t 14
@@ -59,6 +59,9 @@ test: setup check unit ## everything: checks, tests, the image built twice, the 
 bench: ## measure the target (BENCH="--quick --only qd1"; beside others: PEER="name=ADDR:PORT,NQN,PID ...")
 	cargo build --release --locked -p ironbayd -p bench
 	$${CARGO_TARGET_DIR:-target}/release/ironbay-bench $(foreach peer,$(PEER),--peer $(peer)) $(BENCH)
+
+bench-kernel: setup ## our target beside the kernel's own in an emulated machine: CPU for each command (BENCH="--output json --samples 4")
+	cargo run --release --locked -p hwtests -- kernel-bench $(BENCH)
 
 clean: ## remove what was built
 	cargo clean

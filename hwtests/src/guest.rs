@@ -58,6 +58,23 @@ pub fn initramfs(kernel: &Kernel, cache: &Path) -> Result<PathBuf> {
     Ok(path)
 }
 
+/// A second archive, to be unpacked over the first: more modules, listed in `lib/modules/more` in order, and programs.
+pub fn more(kernel: &Kernel, modules: &[&str], programs: &[(&str, &Path)]) -> Result<Vec<u8>> {
+    let mut tree = Tree::default();
+    let closure = kernel.modules.closure(modules)?;
+    for module in &closure {
+        tree.file(format!("lib/modules/{}.ko", module.name), module.plain.as_slice());
+    }
+    tree.file("lib/modules/more", closure.iter().map(|m| format!("{}.ko\n", m.name)).collect::<String>());
+    for (path, program) in programs {
+        let content = std::fs::read(program).with_context(|| format!("cannot read {}", program.display()))?;
+        let libraries = elf::needed(&content)?;
+        ensure!(libraries.is_empty(), "{} is not static: it needs {libraries:?}", program.display());
+        tree.program(*path, content);
+    }
+    zstd::bulk::compress(&tree.to_cpio()?, 1).context("zstd failed")
+}
+
 /// Package files carry their version in their name.
 fn key(kernel: &Kernel, packages: &[PathBuf]) -> String {
     let names = packages.iter().filter_map(|p| p.file_name()).map(|n| n.to_string_lossy());

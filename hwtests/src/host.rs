@@ -25,6 +25,10 @@ pub struct HostSpec {
     pub initrd: PathBuf,
     /// Processors: Linux makes no more I/O queues of a kind than it has processors.
     pub cpus: u32,
+    /// Memory.
+    pub memory_mib: u32,
+    /// Whether the processors are at work at the same time.
+    pub has_thread_per_cpu: bool,
     /// Kernel arguments beside the usual ones. `MODULE.OPTION=VALUE` reaches a module.
     pub arguments: Vec<String>,
 }
@@ -32,7 +36,12 @@ pub struct HostSpec {
 impl HostSpec {
     /// The usual host: the kernel of the image, one processor.
     pub fn new(parts: &Parts) -> Self {
-        Self { kernel: parts.kernel.clone(), initrd: parts.host.clone(), cpus: 1, arguments: Vec::new() }
+        Self::with(parts.kernel.clone(), parts.host.clone())
+    }
+
+    /// The usual host with another kernel.
+    pub fn with(kernel: PathBuf, initrd: PathBuf) -> Self {
+        Self { kernel, initrd, cpus: 1, memory_mib: 768, has_thread_per_cpu: false, arguments: Vec::new() }
     }
 }
 
@@ -59,7 +68,8 @@ impl Host {
         let spec = MachineSpec {
             name: "host".to_owned(),
             cpus: host.cpus,
-            memory_mib: 768,
+            has_thread_per_cpu: host.has_thread_per_cpu,
+            memory_mib: host.memory_mib,
             nic: Nic { model: NicModel::Virtio, mac: HOST_MAC.to_owned() },
             boot: Boot::Direct {
                 kernel: host.kernel.clone(),

@@ -28,6 +28,7 @@ pub mod fio;
 pub mod guest;
 pub mod host;
 pub mod interrupt;
+pub mod kernel_bench;
 pub mod lab;
 pub mod limits;
 pub mod manage;

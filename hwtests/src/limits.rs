@@ -24,6 +24,9 @@ pub const CLIENT: Duration = Duration::from_secs(30);
 /// A set-up command of the lab itself (ip, qemu-img).
 pub const SETUP: Duration = Duration::from_secs(20);
 
+/// The benchmark beside the kernel's target: 3 minutes with its usual options.
+pub const KERNEL_BENCH: Duration = Duration::from_secs(3600);
+
 /// Sockets of QEMU appear after start: measured 0.1 s.
 pub const QEMU_SOCKET: Duration = Duration::from_secs(20);
 

@@ -4,7 +4,7 @@ use anyhow::{Result, bail};
 use clap::{Parser, Subcommand};
 use hwtests::parts::{self, Given};
 use hwtests::scenario::{self, Scenario};
-use hwtests::{demo, interrupt};
+use hwtests::{demo, interrupt, kernel_bench};
 use std::process::ExitCode;
 use std::time::Instant;
 
@@ -42,6 +42,8 @@ enum Command {
         #[command(flatten)]
         given: Given,
     },
+    /// Our target beside the kernel's own, in one emulated machine: what a command costs each of them.
+    KernelBench(kernel_bench::Options),
     /// List the scenarios.
     List,
 }
@@ -57,6 +59,7 @@ fn main() -> ExitCode {
         Command::Demo { keep, seed, given } => {
             parts::prepare(&given).and_then(|parts| demo::run(&parts, seed, keep)).map(|()| true)
         }
+        Command::KernelBench(options) => kernel_bench::run(&options).map(|()| true),
         Command::List => {
             for scenario in scenario::ALL {
                 println!("{:<13} {}", scenario.name, scenario.about);

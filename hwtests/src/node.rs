@@ -42,6 +42,7 @@ impl Node {
         let spec = MachineSpec {
             name: "node".to_owned(),
             cpus: 1,
+            has_thread_per_cpu: false,
             memory_mib: 1024,
             nic: Nic { model: nic, mac: NODE_MAC.to_owned() },
             boot: Boot::Network,

@@ -50,6 +50,11 @@ pub struct Parts {
 
 /// Builds what is not given.
 pub fn prepare(given: &Given) -> Result<Parts> {
+    prepare_with_kernel(given).map(|(parts, _)| parts)
+}
+
+/// The same, with the kernel of the image and of the Linux host, which has more modules than these use.
+pub fn prepare_with_kernel(given: &Given) -> Result<(Parts, Kernel)> {
     let cache = debian::cache_dir()?;
     let fetched = lock::fetch_kernel(&debian::workspace().join("image/debian.lock"), &cache, false)?;
     let unpacked = kit::unpack_kernel(&fetched)?;
@@ -80,7 +85,7 @@ pub fn prepare(given: &Given) -> Result<Parts> {
     let provider = given.provider.clone().map_or_else(|| built().map(|b| b.provider.clone()), Ok)?;
     let host = crate::guest::initramfs(&unpacked, &cache)?;
     let kernel = host_kernel(&unpacked, &cache)?;
-    Ok(Parts { kit, kernel, host, ironbay, ironbayd, provider })
+    Ok((Parts { kit, kernel, host, ironbay, ironbayd, provider }, unpacked))
 }
 
 /// The Linux host with Debian 12's own kernel, which many hosts run for years to come.
@@ -88,7 +93,7 @@ pub fn older_host() -> Result<HostSpec> {
     let cache = debian::cache_dir()?;
     let kernel = kit::unpack_kernel(&lock::fetch_newest_kernel(&cache, OLDER_SERIES)?)?;
     let initrd = crate::guest::initramfs(&kernel, &cache)?;
-    Ok(HostSpec { kernel: host_kernel(&kernel, &cache)?, initrd, cpus: 1, arguments: Vec::new() })
+    Ok(HostSpec::with(host_kernel(&kernel, &cache)?, initrd))
 }
 
 fn host_kernel(kernel: &Kernel, cache: &Path) -> Result<PathBuf> {

@@ -21,6 +21,9 @@ pub struct MachineSpec {
     /// Processors. Where each has a thread of its own in QEMU, QEMU 10.0 fails now and then in an assertion of its own while a
     /// kernel moves PCI windows (`iotlb_to_section`, seen in 1 of 20 boots); so several share one thread here.
     pub cpus: u32,
+    /// Whether each has a thread of its own all the same: for machines without an IOMMU, when processors must be at work at the
+    /// same time.
+    pub has_thread_per_cpu: bool,
     /// Memory.
     pub memory_mib: u32,
     /// Network card.
@@ -155,10 +158,16 @@ impl MachineSpec {
 
     fn base_arguments(&self, command: &mut Command) {
         let is_kvm = std::env::var("IRONBAY_ACCEL").is_ok_and(|accel| accel == "kvm");
-        let accel = if is_kvm { "kvm" } else { "tcg,thread=single" };
+        let accel = match (is_kvm, self.has_thread_per_cpu) {
+            (true, _) => "kvm",
+            (false, true) => "tcg,thread=multi",
+            (false, false) => "tcg,thread=single",
+        };
+        // With these two, the kernel copies byte by byte: one instruction on hardware, one each under emulation.
+        let cpu = if self.has_thread_per_cpu && !is_kvm { "max,-erms,-fsrm" } else { "max" };
         // Interrupt remapping under KVM needs the split interrupt controller.
         let machine = if is_kvm { "q35,graphics=off,kernel-irqchip=split" } else { "q35,graphics=off" };
-        command.args(["-name", &self.name, "-machine", machine, "-accel", accel, "-cpu", "max"]);
+        command.args(["-name", &self.name, "-machine", machine, "-accel", accel, "-cpu", cpu]);
         command.args(["-smp", &self.cpus.to_string(), "-m", &self.memory_mib.to_string()]);
         command.args(["-nodefaults", "-display", "none", "-no-reboot", "-device", "virtio-rng-pci"]);
         if self.has_iommu {
@@ -252,6 +261,7 @@ mod tests {
         let mut spec = MachineSpec {
             name: "node".to_owned(),
             cpus: 1,
+            has_thread_per_cpu: false,
             memory_mib: 512,
             nic: Nic { model: NicModel::E1000e, mac: "52:54:00:00:00:01".to_owned() },
             boot: Boot::Network,

@@ -4,7 +4,7 @@
 //!   is not installed and cannot be added, glibc with `crt-static`; the build says so.
 //! - Paths of the builder are mapped away, so two directories give the same bytes.
 
-use crate::cargo;
+use crate::cargo::{self, Built};
 use crate::debian::workspace;
 use crate::elf;
 use crate::progress::{Step, human};
@@ -74,17 +74,18 @@ pub fn target_dir() -> PathBuf {
     std::env::var_os("CARGO_TARGET_DIR").map_or_else(|| workspace().join("target"), PathBuf::from)
 }
 
+/// Builds the benchmark, static like the others, so that any machine can run it. It is no part of the image.
+pub fn build_bench() -> Result<PathBuf> {
+    let step = Step::start("the benchmark");
+    let (built, how) = build_static(&["bench"], &target_dir())?;
+    step.done(how);
+    built.executable("bench")
+}
+
 /// Builds all programs in a directory of one's own.
 pub fn build_in(target_dir: &Path) -> Result<Binaries> {
     let step = Step::start("our programs");
-    let (target, how) = target()?;
-    let environment = [
-        ("CARGO_ENCODED_RUSTFLAGS", rust_flags(target, target_dir)?.join("\x1f")),
-        ("CC_x86_64_unknown_linux_musl", "gcc".to_owned()),
-        ("CARGO_TARGET_DIR", target_dir.to_string_lossy().into_owned()),
-        ("SOURCE_DATE_EPOCH", "0".to_owned()),
-    ];
-    let built = cargo::build(&["--release", "--target", target], PACKAGES, &environment)?;
+    let (built, how) = build_static(PACKAGES, target_dir)?;
     let binaries = Binaries {
         init: built.executable("initrd")?,
         ironbayd: built.executable("ironbayd")?,
@@ -94,6 +95,18 @@ pub fn build_in(target_dir: &Path) -> Result<Binaries> {
     let size = |path: &Path| human(std::fs::metadata(path).map_or(0, |m| m.len()));
     step.done(format!("{how}; init {}, ironbayd {}", size(&binaries.init), size(&binaries.ironbayd)));
     Ok(binaries)
+}
+
+/// Builds packages as static programs, and says of which kind.
+fn build_static(packages: &[&str], target_dir: &Path) -> Result<(Built, &'static str)> {
+    let (target, how) = target()?;
+    let environment = [
+        ("CARGO_ENCODED_RUSTFLAGS", rust_flags(target, target_dir)?.join("\x1f")),
+        ("CC_x86_64_unknown_linux_musl", "gcc".to_owned()),
+        ("CARGO_TARGET_DIR", target_dir.to_string_lossy().into_owned()),
+        ("SOURCE_DATE_EPOCH", "0".to_owned()),
+    ];
+    Ok((cargo::build(&["--release", "--target", target], packages, &environment)?, how))
 }
 
 /// The target to build for, and how to call it.

@@ -19,6 +19,8 @@ pub const MIB: u64 = 1 << 20;
 
 /// The pools, which are subsystems, each with the serial number of its drive.
 pub const POOLS: [(&str, &str); 2] = [("fast", "LAB01"), ("slow", "LAB02")];
+/// A drive that belongs to no pool.
+pub const SPARE_DRIVE: &str = "LAB03";
 /// The volumes at first: name, pool, size.
 pub const VOLUMES: [(&str, &str, u64); 2] = [("data", "fast", 256 * MIB), ("log", "slow", 64 * MIB)];
 
@@ -51,7 +53,8 @@ impl Linux {
         let mut spec = LabSpec::new(scenario, seed);
         spec.drives.clear();
         let lab = Lab::set_up(&spec, parts)?;
-        let daemon = Daemon::new(parts, &lab.dir, &POOLS.map(|(_, serial)| serial));
+        let [first, second] = POOLS.map(|(_, serial)| serial);
+        let daemon = Daemon::new(parts, &lab.dir, &[first, second, SPARE_DRIVE]);
         let mut linux = Self { lab, daemon, volumes: Vec::new() };
         linux.step("ironbayd starts, with two pools and a volume in each", |linux| {
             let took = linux.daemon.start(&linux.lab.network)?;

@@ -80,7 +80,7 @@ fn come_grow_and_go(linux: &mut Linux) -> Result<()> {
 }
 
 /// The host did all that with the controller that it had: no reset, no new connection.
-fn same_controller(linux: &mut Linux, controller: &Controller) -> Result<()> {
+pub fn same_controller(linux: &mut Linux, controller: &Controller) -> Result<()> {
     let said = linux.host()?.run("dmesg | grep -E 'resetting|reconnect|new ctrl'", HOST_COMMAND)?;
     ensure!(said.code == 1, "{} was connected anew:\n{}", controller.name, said.text);
     Ok(())

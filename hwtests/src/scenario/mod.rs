@@ -4,6 +4,7 @@ pub mod bad_boot;
 pub mod console;
 pub mod first_light;
 pub mod linux;
+pub mod linux_access;
 pub mod linux_blocks;
 pub mod linux_host;
 pub mod linux_older;
@@ -52,6 +53,11 @@ pub const ALL: &[Scenario] = &[
         name: "linux_volumes",
         about: "volumes come, grow and go under a connected Linux host, and every command does to blocks what it says",
         run: linux_volumes::run,
+    },
+    Scenario {
+        name: "linux_access",
+        about: "lists of allowed hosts change under a connected host, and a persistent discovery controller hears of it",
+        run: linux_access::run,
     },
     Scenario {
         name: "linux_shared",

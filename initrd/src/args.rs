@@ -9,10 +9,11 @@ use crate::failure::Failure;
 use std::net::Ipv4Addr;
 
 /// All arguments with what they take, in the order in which help prints them.
-pub const KNOWN: [(&str, &str); 9] = [
+pub const KNOWN: [(&str, &str); 10] = [
     ("ironbay.insecure", "1: the API and volumes without a list of hosts are open to everybody (lab only)"),
     ("ironbay.hugepages", "MiB of hugepage memory for the engine"),
     ("ironbay.mode", "latency, balanced or eco"),
+    ("ironbay.cores", "number of polled cores, or auto"),
     ("ironbay.ip", "dhcp, or ADDRESS/PREFIX[,GATEWAY]"),
     ("ironbay.interface", "name of the only interface to configure"),
     ("ironbay.hostname", "host name of the node"),
@@ -96,6 +97,8 @@ pub struct Args {
     pub hugepages_mib: Option<u64>,
     /// Mode of the engine.
     pub mode: Mode,
+    /// Polled cores of the engine; the engine decides if nobody says.
+    pub cores: Option<u16>,
     /// Source of the address.
     pub address: AddressSource,
     /// The only interface to configure.
@@ -116,6 +119,7 @@ impl Default for Args {
             is_insecure: false,
             hugepages_mib: None,
             mode: Mode::Balanced,
+            cores: None,
             address: AddressSource::Dhcp,
             interface: None,
             hostname: None,
@@ -150,6 +154,7 @@ fn apply(args: &mut Args, name: &str, value: &str) -> Result<(), Failure> {
         "ironbay.insecure" => args.is_insecure = switch(name, value, "1", "0")?,
         "ironbay.hugepages" => args.hugepages_mib = Some(hugepages(name, value)?),
         "ironbay.mode" => args.mode = mode(name, value)?,
+        "ironbay.cores" => args.cores = cores(name, value)?,
         "ironbay.ip" => args.address = address(name, value)?,
         "ironbay.interface" => args.interface = Some(interface(name, value)?),
         "ironbay.hostname" => args.hostname = Some(hostname(name, value)?),
@@ -189,6 +194,15 @@ fn mode(name: &str, value: &str) -> Result<Mode, Failure> {
         .into_iter()
         .find(|mode| mode.word() == value)
         .ok_or_else(|| bad(name, value))
+}
+
+fn cores(name: &str, value: &str) -> Result<Option<u16>, Failure> {
+    if value == "auto" {
+        return Ok(None);
+    }
+    // As many as the engine takes at all; whether the machine has them is its business.
+    let count = value.parse().ok().filter(|count| (1..=64).contains(count));
+    count.map(Some).ok_or_else(|| bad(name, value))
 }
 
 fn log_level(name: &str, value: &str) -> Result<LogLevel, Failure> {
@@ -264,7 +278,7 @@ mod tests {
     fn all_arguments_are_understood() {
         let (args, failures) = parse(
             "BOOT_IMAGE=vmlinuz console=ttyS0 intel_iommu=on ironbay.insecure=1 ironbay.hugepages=256 \
-             ironbay.mode=eco ironbay.ip=10.0.0.5/24,10.0.0.1 ironbay.interface=eth1 ironbay.hostname=node-1.lab \
+             ironbay.mode=eco ironbay.cores=4 ironbay.ip=10.0.0.5/24,10.0.0.1 ironbay.interface=eth1 ironbay.hostname=node-1.lab \
              ironbay.claim=none ironbay.console=off ironbay.log=debug quiet\n",
         );
         assert!(failures.is_empty(), "{failures:?}");
@@ -272,6 +286,7 @@ mod tests {
             is_insecure: true,
             hugepages_mib: Some(256),
             mode: Mode::Eco,
+            cores: Some(4),
             address: AddressSource::Static(StaticAddress {
                 address: Ipv4Addr::new(10, 0, 0, 5),
                 prefix: 24,
@@ -293,9 +308,9 @@ mod tests {
         assert_eq!(args, Args::default());
         expect![[r#"
             read kernel argument ironbay.hugepage: unknown
-              -> known are ironbay.insecure, ironbay.hugepages, ironbay.mode, ironbay.ip, ironbay.interface, ironbay.hostname, ironbay.claim, ironbay.console, ironbay.log
+              -> known are ironbay.insecure, ironbay.hugepages, ironbay.mode, ironbay.cores, ironbay.ip, ironbay.interface, ironbay.hostname, ironbay.claim, ironbay.console, ironbay.log
             read kernel argument ironbay.: unknown
-              -> known are ironbay.insecure, ironbay.hugepages, ironbay.mode, ironbay.ip, ironbay.interface, ironbay.hostname, ironbay.claim, ironbay.console, ironbay.log
+              -> known are ironbay.insecure, ironbay.hugepages, ironbay.mode, ironbay.cores, ironbay.ip, ironbay.interface, ironbay.hostname, ironbay.claim, ironbay.console, ironbay.log
         "#]].assert_eq(&lines(&failures));
     }
 
@@ -303,7 +318,7 @@ mod tests {
     #[test]
     fn bad_values_are_reported() {
         let (args, failures) = parse(
-            "ironbay.insecure=yes ironbay.hugepages=0 ironbay.hugepages=-1 ironbay.mode=fast ironbay.ip=10.0.0.5 \
+            "ironbay.insecure=yes ironbay.hugepages=0 ironbay.hugepages=-1 ironbay.mode=fast ironbay.cores=0 ironbay.ip=10.0.0.5 \
              ironbay.ip=0.0.0.0/8 ironbay.interface=a/b ironbay.hostname=-x ironbay.claim ironbay.log=",
         );
         assert_eq!(args, Args::default());
@@ -316,6 +331,8 @@ mod tests {
               -> it takes MiB of hugepage memory for the engine; the default is used now
             read kernel argument ironbay.mode: value "fast" is not understood
               -> it takes latency, balanced or eco; the default is used now
+            read kernel argument ironbay.cores: value "0" is not understood
+              -> it takes number of polled cores, or auto; the default is used now
             read kernel argument ironbay.ip: value "10.0.0.5" is not understood
               -> it takes dhcp, or ADDRESS/PREFIX[,GATEWAY]; the default is used now
             read kernel argument ironbay.ip: value "0.0.0.0/8" is not understood

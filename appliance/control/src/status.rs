@@ -22,7 +22,7 @@ pub struct EngineStatus {
     pub uptime_ms: u64,
     /// Commands completed for hosts since the start.
     pub io_commands: u64,
-    /// Thousandths of the time in which the polled core did work, over the last second.
+    /// Thousandths of the time in which the busiest polled core did work, over the last second.
     pub busy_permille: u32,
 }
 

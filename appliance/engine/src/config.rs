@@ -1,6 +1,6 @@
 //! What an engine is started with, and what it reports on its own.
 
-use crate::{Affinity, DriveSpec, Mode};
+use crate::{Affinity, Cores, DriveSpec, Mode};
 use core::fmt;
 use std::net::SocketAddr;
 use uuid::Uuid;
@@ -32,15 +32,15 @@ pub struct EngineConfig {
     pub arena_bytes: usize,
     /// Ask for huge pages; ordinary pages are used where there are none.
     pub hugepages: bool,
-    /// How eagerly the core polls.
+    /// How eagerly the cores poll.
     pub mode: Mode,
     /// Every host may connect, and use the volumes that have no list of hosts. Otherwise only hosts on lists may.
     pub is_insecure: bool,
     /// What the node is, the same at every start: its discovery subsystem is named after it. Nil if nothing is known; then
     /// the name is new at every start.
     pub identity: Uuid,
-    /// On which processor the core runs.
-    pub affinity: Affinity,
+    /// How many cores there are, and on which processors they run.
+    pub cores: Cores,
     /// Shown as the version of the software.
     pub version: String,
     /// Where events go; `None` drops them.
@@ -48,7 +48,7 @@ pub struct EngineConfig {
 }
 
 impl Default for EngineConfig {
-    /// No drives, no addresses, 64 MiB of ordinary pages, balanced polling on any processor, for hosts on lists only.
+    /// No drives, no addresses, 64 MiB of ordinary pages, balanced polling by one core on any processor, for hosts on lists only.
     fn default() -> Self {
         Self {
             drives: Vec::new(),
@@ -59,7 +59,7 @@ impl Default for EngineConfig {
             mode: Mode::Balanced,
             is_insecure: false,
             identity: Uuid::nil(),
-            affinity: Affinity::Anywhere,
+            cores: Cores::On(vec![Affinity::Anywhere]),
             version: env!("CARGO_PKG_VERSION").to_owned(),
             events: None,
         }
@@ -74,7 +74,7 @@ impl fmt::Debug for EngineConfig {
             .field("discovery", &self.discovery)
             .field("arena_bytes", &self.arena_bytes)
             .field("mode", &self.mode)
-            .field("affinity", &self.affinity)
+            .field("cores", &self.cores)
             .finish_non_exhaustive()
     }
 }

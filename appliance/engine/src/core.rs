@@ -45,6 +45,22 @@ pub(crate) struct Facts {
     pub(crate) start_ms: u64,
 }
 
+/// How many cores there are, and how busy the busiest is.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Load {
+    pub(crate) cores: u32,
+    pub(crate) busy_permille: u32,
+}
+
+impl Load {
+    fn of(round: &Round<'_>) -> Self {
+        let others = round.net.cores();
+        let busiest = others.iter().map(|core| core.busy_permille).max().unwrap_or(0);
+        let cores = u32::try_from(1 + others.len()).expect("cores are bounded");
+        Self { cores, busy_permille: busiest.max(round.busy_permille) }
+    }
+}
+
 /// The core.
 pub(crate) struct Core {
     pub(crate) target: Target,
@@ -222,7 +238,8 @@ impl App for Core {
     fn on_message(&mut self, round: &mut Round<'_>, message: Message) {
         match message {
             Message::Call(request, answer) => {
-                self.on_request(request, answer, round.now, round.busy_permille);
+                let load = Load::of(round);
+                self.on_request(request, answer, round.now, load);
             }
             Message::Stop => self.begin_stop(round.net, round.now),
         }

@@ -2,16 +2,21 @@
 //!
 //! ```text
 //!  control threads ── Engine::call(Request, reply) ──▶ mailbox ──▶ reactor thread: drives, pools, target, sockets
-//!                  ◀── reply(Result<Reply, ControlError>) ───────┘
+//!                  ◀── reply(Result<Reply, ControlError>) ───────┘                   ▲ lanes (`net`)
+//!                                                                socket core threads ┘ recv, send
 //! ```
 //!
 //! Invariants
-//! - Everything that stores data lives on the reactor thread and is owned by it; other threads only send messages.
+//! - Everything that stores data lives on the reactor thread (the home core) and is owned by it; other threads only send messages.
 //! - An answer to a change comes after the change is durable on all members of the pool.
 //! - A drive that does not open is listed as failed, with the reason; it never keeps the engine from starting.
 //!
 //! Not here: policy, D-Bus, gRPC (`manager`, `ironbayd`).
 #![forbid(unsafe_code)]
+#![cfg_attr(
+    test,
+    allow(clippy::duplicate_mod, reason = "some tests run once more, with sockets on other cores")
+)]
 
 mod answer;
 mod changes;
@@ -21,6 +26,7 @@ mod drives;
 mod limits;
 mod refusals;
 mod requests;
+mod socket_cores;
 mod spec;
 mod startup;
 #[cfg(test)]
@@ -28,7 +34,7 @@ mod tests;
 mod wiping;
 
 pub use config::{EngineConfig, Event, EventSink};
-pub use reactor::{Affinity, Mode, UnknownAffinity};
+pub use reactor::{Affinity, Cores, Mode, UnknownAffinity, UnknownCores};
 pub use spec::{DriveSpec, SpecError};
 
 use crate::answer::{Answer, overloaded};
@@ -117,18 +123,20 @@ fn serve(
     started: Instant,
 ) {
     let mode = config.mode;
-    let Ready { mut core, mut net, portals, discovery } = match startup::start(config, waker, started) {
-        Ok(parts) => parts,
-        Err(error) => {
-            // Nobody listens only if `start` was given up, which it is not.
-            let _ = ready.send(Err(error));
-            return;
-        }
-    };
+    let Ready { mut core, mut net, socket_cores, portals, discovery } =
+        match startup::start(config, waker, started) {
+            Ok(parts) => parts,
+            Err(error) => {
+                // Nobody listens only if `start` was given up, which it is not.
+                let _ = ready.send(Err(error));
+                return;
+            }
+        };
     let _ = ready.send(Ok((portals, discovery)));
     run(&mut core, &mut net, &mut mailbox, mode);
-    // Sockets first: they hold payload buffers.
+    // Sockets first: they hold payload buffers. With them the socket cores end.
     drop(net);
+    socket_cores::join(socket_cores);
     core.shut_down();
 }
 

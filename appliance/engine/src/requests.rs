@@ -2,7 +2,7 @@
 
 use crate::answer::{Answer, overloaded};
 use crate::changes::{Active, Kind, Waiting};
-use crate::core::Core;
+use crate::core::{Core, Load};
 use crate::drives::{DriveEntry, statuses};
 use crate::refusals;
 use block::Tick;
@@ -25,9 +25,9 @@ pub(crate) enum Begin {
 }
 
 impl Core {
-    pub(crate) fn on_request(&mut self, request: Request, answer: Answer, now: Tick, busy_permille: u32) {
+    pub(crate) fn on_request(&mut self, request: Request, answer: Answer, now: Tick, load: Load) {
         let pool = match &request {
-            Request::GetStatus => return answer.give(Ok(Reply::Engine(self.engine_status(busy_permille)))),
+            Request::GetStatus => return answer.give(Ok(Reply::Engine(self.engine_status(load)))),
             Request::ListDrives => {
                 let drives = statuses(&self.drives, &self.known, self.target.devices());
                 return answer.give(Ok(Reply::Drives(drives)));
@@ -406,17 +406,17 @@ impl Core {
         self.target.pool_mut(uuid).ok_or_else(|| refusals::no_pool(uuid))
     }
 
-    fn engine_status(&self, busy_permille: u32) -> EngineStatus {
+    fn engine_status(&self, load: Load) -> EngineStatus {
         let uptime = self.facts.started.elapsed().as_millis();
         EngineStatus {
             version: self.facts.version.clone(),
-            cores: 1,
+            cores: load.cores,
             mode: self.facts.mode.to_string(),
             portals: self.facts.portals.iter().map(ToString::to_string).collect(),
             start_ms: self.facts.start_ms,
             uptime_ms: u64::try_from(uptime).unwrap_or(u64::MAX),
             io_commands: self.target.counters().commands,
-            busy_permille,
+            busy_permille: load.busy_permille,
         }
     }
 

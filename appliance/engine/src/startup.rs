@@ -10,6 +10,7 @@ use crate::core::{Core, Facts, Parts};
 use crate::drives::{open_all, probe_all, wait};
 use crate::limits::ARENA_BYTES_PER_DRIVE;
 use crate::requests::random_uuid;
+use crate::socket_cores::{self, Sockets};
 use crate::{Event, StartError};
 use dma::{Arena, ArenaConfig, Pages};
 use net::{ListenerId, Net, Waker};
@@ -19,15 +20,17 @@ use pool::{Begun, Imported, Pool};
 use std::fs::File;
 use std::io;
 use std::net::SocketAddr;
+use std::thread::JoinHandle;
 use std::time::Instant;
 use target::limits::ARENA_BYTES_MIN;
 use target::{Devices, Target};
 use uuid::Uuid;
 
-/// A core and its sockets, listening.
+/// The home core and its sockets, listening.
 pub(crate) struct Ready {
     pub(crate) core: Core,
     pub(crate) net: Net,
+    pub(crate) socket_cores: Vec<JoinHandle<()>>,
     pub(crate) portals: Vec<SocketAddr>,
     pub(crate) discovery: Vec<SocketAddr>,
 }
@@ -41,14 +44,20 @@ pub(crate) fn start(mut config: EngineConfig, waker: &Waker, started: Instant) -
     };
     let system = |what| move |source: io::Error| StartError::System { what, source };
     // Before there is any memory: pages come from the node of memory that is next to the processor.
-    let processor = reactor::bind(config.affinity).map_err(system("the processor of the core"))?;
+    let places = config.cores.places().map_err(system("the processors of the cores"))?;
+    let (home, others) = places.split_first().expect("there is a home core");
+    let processor = reactor::bind(*home).map_err(system("the processor of the core"))?;
     let mut random = File::open("/dev/urandom").map_err(system("the source of random numbers"))?;
-    let mut net = Net::new(waker.clone()).map_err(system("io_uring"))?;
+    let Sockets { mut net, threads: socket_cores, processors } =
+        socket_cores::start(waker, others, config.mode)?;
     let arena = arena(&config)?;
     if let Some(why) = arena.hugepages_refused() {
         notify("memory", "memory".to_owned(), format!("no huge pages, ordinary ones are used: {why}"));
     }
     notify("core", "core/0".to_owned(), about_core(&config, processor, &arena));
+    for (number, processor) in (1..).zip(processors) {
+        notify("core", format!("core/{number}"), format!("runs on {}, for sockets", place(processor)));
+    }
     let mut devices = Devices::default();
     let drives = open_all(&config.drives, &arena, waker, &mut devices);
     for (serial, failure) in drives.iter().filter_map(|drive| drive.failure()) {
@@ -90,7 +99,7 @@ pub(crate) fn start(mut config: EngineConfig, waker: &Waker, started: Instant) -
     let facts =
         Facts { version: config.version, mode: config.mode, portals: portals.clone(), started, start_ms };
     let core = Core::new(Parts { target, drives, known, offline, facts, random, events });
-    Ok(Ready { core, net, portals, discovery })
+    Ok(Ready { core, net, socket_cores, portals, discovery })
 }
 
 /// The node's own name for its discovery subsystem: hosts tell by it two nodes apart, and one node on two paths. It is not
@@ -106,9 +115,13 @@ fn discovery_nqn(identity: Uuid) -> String {
 /// Random, once, for [`discovery_nqn`].
 const DISCOVERY_MARK: u128 = 0x5d1f_08c2_96e3_4b7a_a40c_71de_35b9_c268;
 
+fn place(processor: Option<usize>) -> String {
+    processor.map_or_else(|| "any processor".to_owned(), |number| format!("processor {number}"))
+}
+
 /// Where a core runs and what its memory is, for people.
 fn about_core(config: &EngineConfig, processor: Option<usize>, arena: &Arena) -> String {
-    let place = processor.map_or_else(|| "any processor".to_owned(), |number| format!("processor {number}"));
+    let place = place(processor);
     let pages = match arena.pages() {
         Pages::Huge2MiB => "huge pages",
         Pages::Normal => "ordinary pages",

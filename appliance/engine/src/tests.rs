@@ -8,9 +8,10 @@ mod data_plane;
 mod host;
 mod hostile;
 mod reservation;
+mod spread;
 mod wiping;
 
-use crate::{DriveSpec, Engine, EngineConfig, Mode, start};
+use crate::{Affinity, Cores, DriveSpec, Engine, EngineConfig, Mode, start};
 use control::{
     AllowedHosts, ControlError, CreatePool, CreateVolume, PoolStatus, Reply, Request, VolumeStatus,
 };
@@ -32,6 +33,11 @@ fn engine(drives: &[String], mode: Mode) -> Engine {
 
 /// An engine in insecure mode or not.
 fn engine_for(drives: &[String], mode: Mode, is_insecure: bool) -> Engine {
+    engine_on(drives, mode, is_insecure, 1)
+}
+
+/// An engine of so many cores.
+fn engine_on(drives: &[String], mode: Mode, is_insecure: bool, cores: usize) -> Engine {
     let any = || "127.0.0.1:0".parse().expect("an address");
     let drives = drives.iter().map(|spec| spec.parse::<DriveSpec>().expect("a drive")).collect();
     let config = EngineConfig {
@@ -41,6 +47,7 @@ fn engine_for(drives: &[String], mode: Mode, is_insecure: bool) -> Engine {
         arena_bytes: 16 << 20,
         mode,
         is_insecure,
+        cores: Cores::On(vec![Affinity::Anywhere; cores]),
         identity: Uuid::from_u128(0x1111),
         ..EngineConfig::default()
     };

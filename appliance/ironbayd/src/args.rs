@@ -1,7 +1,7 @@
 //! The command line.
 
 use clap::{Args, Parser, Subcommand, ValueEnum};
-use engine::{Affinity, DriveSpec, Mode};
+use engine::{Cores, DriveSpec, Mode};
 use std::net::SocketAddr;
 use std::path::PathBuf;
 use tracing_subscriber::filter::LevelFilter;
@@ -65,9 +65,10 @@ pub(crate) struct EngineArguments {
     pub(crate) bus: PathBuf,
     #[command(flatten)]
     pub(crate) data: DataArguments,
-    /// Processor of the polled core: a number, auto (the last of several), or none (wherever the system puts it).
-    #[arg(long, value_name = "N", default_value = "auto")]
-    pub(crate) core: Affinity,
+    /// Processors of the polled cores, the home core first: auto (as many as suit the machine), none (one core, wherever the
+    /// system puts it), numbers with commas between them, or xN for N cores on the last processors.
+    #[arg(long, value_name = "WHERE", default_value = "auto")]
+    pub(crate) core: Cores,
     /// Address for NVMe/TCP; may be repeated.
     #[arg(long, value_name = "ADDR:PORT", required = true)]
     pub(crate) listen: Vec<SocketAddr>,
@@ -127,9 +128,10 @@ Examples:
 pub(crate) struct RunArguments {
     #[command(flatten)]
     pub(crate) data: DataArguments,
-    /// Processor of the polled core: a number, auto (the last of several), or none (wherever the system puts it).
-    #[arg(long, value_name = "N", default_value = "none")]
-    pub(crate) core: Affinity,
+    /// Processors of the polled cores, the home core first: auto (as many as suit the machine), none (one core, wherever the
+    /// system puts it), numbers with commas between them, or xN for N cores on the last processors.
+    #[arg(long, value_name = "WHERE", default_value = "none")]
+    pub(crate) core: Cores,
     /// Address for NVMe/TCP.
     #[arg(long, value_name = "ADDR:PORT", default_value = "127.0.0.1:4420")]
     pub(crate) listen: Vec<SocketAddr>,
@@ -181,9 +183,9 @@ mod tests {
         assert!(error.to_string().contains("vfio, file and ram"), "{error}");
     }
 
-    /// Goal: a node's core has a processor of its own; on somebody's machine it has one only if asked for.
+    /// Goal: a node's cores have processors of their own; on somebody's machine they have some only if asked for.
     #[test]
-    fn processor_of_the_core() {
+    fn processors_of_the_cores() {
         let run = |more: &[&str]| {
             let command = ["ironbayd", "run", "--insecure", "--drive", "ram:64MiB"];
             match Arguments::try_parse_from(command.iter().chain(more)).expect("right").command {
@@ -191,10 +193,12 @@ mod tests {
                 Command::Engine(_) | Command::Agent(_) => panic!("another command"),
             }
         };
-        assert_eq!((run(&[]), run(&["--core", "1"])), (Affinity::Anywhere, Affinity::Processor(1)));
+        let on = |text: &str| text.parse().expect("cores");
+        assert_eq!((run(&[]), run(&["--core", "1"])), (on("none"), on("1")));
+        assert_eq!((run(&["--core", "3,1,2"]), run(&["--core=x3"])), (on("3,1,2"), on("x3")));
         let engine = ["ironbayd", "engine", "--bus", "b", "--listen", "[::]:1", "--discovery", "[::]:2"];
         match Arguments::try_parse_from(engine).expect("right").command {
-            Command::Engine(engine) => assert_eq!(engine.core, Affinity::Auto),
+            Command::Engine(engine) => assert_eq!(engine.core, Cores::Auto),
             Command::Run(_) | Command::Agent(_) => panic!("another command"),
         }
     }

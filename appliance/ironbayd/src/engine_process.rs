@@ -14,7 +14,7 @@ pub(crate) async fn execute(arguments: EngineArguments) -> Result<(), Failure> {
     let mut config = config(arguments.data, arguments.listen, arguments.discovery);
     config.is_insecure = arguments.insecure;
     config.hugepages = true;
-    config.affinity = arguments.core;
+    config.cores = arguments.core;
     let bridge = Bridge::start(config)?;
     let result = serve(&bridge, &arguments.bus, &mut stop).await;
     bridge.stop();

@@ -18,7 +18,7 @@ pub(crate) async fn execute(arguments: RunArguments) -> Result<(), Failure> {
     let server = manager::bind(arguments.api).map_err(|error| Failure::listen(arguments.api, &error))?;
     let mut config = config(arguments.data, arguments.listen, arguments.discovery);
     config.is_insecure = arguments.insecure;
-    config.affinity = arguments.core;
+    config.cores = arguments.core;
     let bridge = Bridge::start(config)?;
     let result = serve(&bridge, server, arguments.output, &mut stop).await;
     bridge.stop();

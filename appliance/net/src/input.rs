@@ -15,16 +15,20 @@
 //! - A socket that is watched is hot or armed whenever the core sleeps, and none is hot then: nothing is slept through.
 //! - No memory is given away for bytes that have not arrived: an idle connection costs none.
 
+use crate::cargo::{Cargo, Place};
 use crate::limits::{HOT_SOCKETS_MAX, MISSES_MAX};
+use crate::net::{Event, SocketId};
+use crate::output::piece_count;
 use crate::ring::Ring;
-use crate::sockets::{Event, Net, Socket, SocketId, kind, user_data};
+use crate::sockets::{Socket, Sockets, kind, user_data};
+use core::mem;
 use io_uring::{opcode, types};
 use nix::errno::Errno;
 use nix::sys::socket::{MsgFlags, recv, recvmsg};
 use std::io::IoSliceMut;
-use std::os::fd::AsRawFd;
+use std::os::fd::{AsRawFd, RawFd};
 
-/// What [`Net::receive`] found.
+/// What [`Net::receive`](crate::Net::receive) found.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Received {
     /// So many bytes, from the start of the memory on.
@@ -62,9 +66,9 @@ impl Hot {
     }
 }
 
-impl Net {
+impl<C: Cargo> Sockets<C> {
     /// Whether [`Event::Readable`] is wanted for a connection. It then comes while there may be something to receive.
-    pub fn watch(&mut self, id: SocketId, is_wanted: bool) {
+    pub(crate) fn watch(&mut self, id: SocketId, is_wanted: bool) {
         let Some(socket) = self.sockets.get_mut(id.key()).filter(|socket| !socket.is_closing) else { return };
         socket.input.is_watched = is_wanted;
         if is_wanted && !socket.input.is_hot && !socket.input.is_armed && !heat(&mut self.hot, socket, id) {
@@ -73,21 +77,43 @@ impl Net {
     }
 
     /// Takes bytes that have arrived: into `placed` first, what is behind them into `rest`. Never waits.
+    pub(crate) fn receive(&mut self, id: SocketId, placed: &mut [u8], rest: &mut [u8]) -> Received {
+        self.receive_by(id, |fd| {
+            if placed.is_empty() {
+                return recv(fd, rest, MsgFlags::MSG_DONTWAIT);
+            }
+            let mut parts = [IoSliceMut::new(placed), IoSliceMut::new(rest)];
+            recvmsg::<()>(fd, &mut parts, None, MsgFlags::MSG_DONTWAIT).map(|message| message.bytes)
+        })
+    }
+
+    /// The same, with a place for payload that another core has lent.
     ///
-    /// # Panics
-    /// If there is room for nothing.
-    pub fn receive(&mut self, id: SocketId, placed: &mut [u8], rest: &mut [u8]) -> Received {
-        assert!(!placed.is_empty() || !rest.is_empty(), "a receive has room for something");
+    /// # Safety
+    /// `placed` is writable memory, which nobody else uses during the call.
+    pub(crate) unsafe fn receive_placed(&mut self, id: SocketId, placed: Place, rest: &mut [u8]) -> Received {
+        if placed.len() == 0 {
+            return self.receive(id, &mut [], rest);
+        }
+        self.receive_by(id, |fd| {
+            let behind = libc::iovec { iov_base: rest.as_mut_ptr().cast(), iov_len: rest.len() };
+            let mut parts = [placed.iovec(), behind];
+            // SAFETY: an all-zero msghdr is a valid value: null pointers with zero lengths.
+            let mut message: libc::msghdr = unsafe { mem::zeroed() };
+            message.msg_iov = parts.as_mut_ptr();
+            message.msg_iovlen = piece_count(parts.len());
+            // SAFETY: both pieces are writable and ours during this call, one by the caller's promise; the message is on the
+            // stack. The kernel is done when the call returns.
+            let count = unsafe { libc::recvmsg(fd, &raw mut message, libc::MSG_DONTWAIT) };
+            usize::try_from(count).map_err(|_| Errno::last())
+        })
+    }
+
+    fn receive_by(&mut self, id: SocketId, call: impl FnOnce(RawFd) -> nix::Result<usize>) -> Received {
         let Some(socket) = self.sockets.get_mut(id.key()).filter(|socket| !socket.is_closing) else {
             return Received::End;
         };
-        let fd = socket.fd.as_raw_fd();
-        let result = if placed.is_empty() {
-            recv(fd, rest, MsgFlags::MSG_DONTWAIT)
-        } else {
-            let mut parts = [IoSliceMut::new(placed), IoSliceMut::new(rest)];
-            recvmsg::<()>(fd, &mut parts, None, MsgFlags::MSG_DONTWAIT).map(|message| message.bytes)
-        };
+        let result = call(socket.fd.as_raw_fd());
         let received = match result {
             Ok(0) => return Received::End,
             Ok(count) => {
@@ -149,7 +175,7 @@ impl Net {
 }
 
 /// Makes a socket hot, if there is room.
-fn heat(hot: &mut Hot, socket: &mut Socket, id: SocketId) -> bool {
+fn heat<C>(hot: &mut Hot, socket: &mut Socket<C>, id: SocketId) -> bool {
     if hot.sockets.len() >= HOT_SOCKETS_MAX {
         return false;
     }
@@ -160,14 +186,14 @@ fn heat(hot: &mut Hot, socket: &mut Socket, id: SocketId) -> bool {
 }
 
 /// A socket leaves the list of the hot ones.
-fn cool(ring: &mut Ring, socket: &mut Socket, id: SocketId) {
+fn cool<C>(ring: &mut Ring, socket: &mut Socket<C>, id: SocketId) {
     socket.input.is_hot = false;
     if socket.input.is_watched && !socket.input.is_armed && !socket.is_closing {
         arm(ring, socket, id);
     }
 }
 
-fn arm(ring: &mut Ring, socket: &mut Socket, id: SocketId) {
+fn arm<C>(ring: &mut Ring, socket: &mut Socket<C>, id: SocketId) {
     socket.input.is_armed = true;
     let mask = (libc::POLLIN | libc::POLLRDHUP).cast_unsigned();
     let entry = opcode::PollAdd::new(types::Fd(socket.fd.as_raw_fd()), u32::from(mask))

@@ -22,14 +22,19 @@
 //! Not here: bytes that mean something (`nvme-tcp`), time, and who is served first (`target`).
 #![allow(unsafe_code, reason = "operations in flight share memory with the kernel, see UNSAFETY above")]
 
+mod cargo;
 mod input;
+mod lane;
 pub mod limits;
 mod listener;
+mod net;
 mod outgoing;
 mod output;
 mod ring;
 mod slab;
+mod socket_core;
 mod sockets;
+mod spread;
 #[cfg(test)]
 mod tests;
 mod wake;
@@ -37,8 +42,9 @@ mod zero_copy;
 
 pub use input::Received;
 pub use listener::ListenerId;
+pub use net::{Ahead, Event, Net, SocketId};
 pub use outgoing::Outgoing;
 pub use ring::{Finished, Ring, RingKind};
 pub use slab::{Key, Slab};
-pub use sockets::{Event, Net, SocketId};
+pub use socket_core::{CoreLoad, CoreSeed, SocketCore};
 pub use wake::Waker;

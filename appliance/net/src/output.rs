@@ -9,52 +9,52 @@
 //! Invariant: what the kernel still reads belongs to a boxed [`Send`] in [`Socket::send`], and comes out of it when the
 //! completion was seen.
 
-use crate::Outgoing;
+use crate::cargo::Cargo;
 use crate::limits::{PIECES_MAX, SPARE_SENDS_MAX};
+use crate::net::{Event, SocketId};
 use crate::ring::Finished;
-use crate::sockets::{Event, Net, SocketId, kind, user_data};
+use crate::sockets::{Sockets, kind, user_data};
 use core::mem;
 use io_uring::{opcode, squeue, types};
 use std::io;
 use std::os::fd::{AsRawFd, OwnedFd};
 
 /// A send in flight. Boxed: the kernel holds addresses of `iovecs` and `message` until the entry is submitted.
-pub(crate) struct Send {
+pub(crate) struct Send<C> {
     /// `None` while the send is a spare.
-    outgoing: Option<Box<Outgoing>>,
+    cargo: Option<Box<C>>,
     sent: usize,
     iovecs: Vec<libc::iovec>,
     message: libc::msghdr,
 }
 
 /// Memory for sends, made at the start and used again. More is made only while more sockets than that take nothing.
-pub(crate) struct Spares {
+pub(crate) struct Spares<C> {
     #[expect(clippy::vec_box, reason = "the boxes are what is reused")]
-    sends: Vec<Box<Send>>,
-    #[expect(clippy::vec_box, reason = "the boxes are what is reused")]
-    outgoings: Vec<Box<Outgoing>>,
+    sends: Vec<Box<Send<C>>>,
+    pub(crate) cargos: Vec<Box<C>>,
 }
 
-impl Spares {
+impl<C: Cargo> Spares<C> {
     pub(crate) fn new() -> Self {
         Self {
             sends: (0..SPARE_SENDS_MAX).map(|_| Send::new()).collect(),
-            outgoings: (0..SPARE_SENDS_MAX).map(|_| Box::default()).collect(),
+            cargos: Vec::with_capacity(SPARE_SENDS_MAX),
         }
     }
 }
 
-impl Send {
+impl<C: Cargo> Send<C> {
     fn new() -> Box<Self> {
         let iovecs = Vec::with_capacity(PIECES_MAX);
         // SAFETY: an all-zero msghdr is a valid value: null pointers with zero lengths.
         let message = unsafe { mem::zeroed() };
-        Box::new(Self { outgoing: None, sent: 0, iovecs, message })
+        Box::new(Self { cargo: None, sent: 0, iovecs, message })
     }
 
     /// All its bytes.
     pub(crate) fn len(&self) -> usize {
-        self.outgoing.as_ref().map_or(0, |outgoing| outgoing.len())
+        self.cargo.as_ref().map_or(0, |cargo| cargo.len())
     }
 
     /// Some of them are sent.
@@ -84,59 +84,54 @@ impl Send {
     }
 
     fn point_at_rest(&mut self) {
-        if let Some(outgoing) = &self.outgoing {
-            outgoing.fill_iovecs(self.sent, &mut self.iovecs);
+        if let Some(cargo) = &self.cargo {
+            cargo.fill_iovecs(self.sent, &mut self.iovecs);
         }
         self.message.msg_iov = self.iovecs.as_mut_ptr();
         self.message.msg_iovlen = piece_count(self.iovecs.len());
     }
 }
 
-impl Net {
-    /// An empty send to be filled; [`Net::send`] or [`Net::recycle`] takes it back.
-    pub fn outgoing(&mut self) -> Box<Outgoing> {
-        self.spares.outgoings.pop().unwrap_or_default()
-    }
-
-    /// Takes a send back that carries nothing for anybody; its buffers return to their arena.
-    pub fn recycle(&mut self, mut outgoing: Box<Outgoing>) {
-        outgoing.clear();
-        if self.spares.outgoings.len() < SPARE_SENDS_MAX {
-            self.spares.outgoings.push(outgoing);
+impl<C: Cargo> Sockets<C> {
+    /// Takes back what was sent, or will not be.
+    pub(crate) fn recycle(&mut self, mut cargo: Box<C>) {
+        cargo.end();
+        if self.spares.cargos.len() < C::KEPT_MAX {
+            self.spares.cargos.push(cargo);
         }
     }
 
-    /// Sends everything in `outgoing`, in order. If it has ended when this returns, the result is returned; else it comes
+    /// Sends everything in `cargo`, in order. If it has ended when this returns, the result is returned; else it comes
     /// as [`Event::Sent`].
     ///
     /// # Panics
     /// If a send is in flight already, or there is nothing to send.
-    pub fn send(&mut self, id: SocketId, outgoing: Box<Outgoing>) -> Option<io::Result<()>> {
-        assert!(!outgoing.is_empty(), "a send carries something");
+    pub(crate) fn send(&mut self, id: SocketId, cargo: Box<C>) -> Option<io::Result<()>> {
+        assert!(cargo.len() > 0, "a send carries something");
         let Some(socket) = self.sockets.get_mut(id.key()).filter(|socket| !socket.is_closing) else {
-            self.recycle(outgoing);
+            self.recycle(cargo);
             return Some(Err(gone()));
         };
         assert!(socket.send.is_none() && !socket.is_zero_copying, "one send at a time");
-        if socket.may_zero_copy && self.zero_copy.takes(&outgoing) {
-            let send = self.new_send(outgoing, 0);
+        if socket.may_zero_copy && self.zero_copy.takes(&cargo) {
+            let send = self.new_send(cargo, 0);
             self.send_zero_copy(id, send);
             return None;
         }
-        outgoing.fill_iovecs(0, &mut self.iovecs);
+        cargo.fill_iovecs(0, &mut self.iovecs);
         let sent = match send_now(&socket.fd, &mut self.iovecs) {
-            Ok(sent) if sent == outgoing.len() => {
-                self.recycle(outgoing);
+            Ok(sent) if sent == cargo.len() => {
+                self.recycle(cargo);
                 return Some(Ok(()));
             }
             Ok(sent) => sent,
             Err(error) if matches!(error.raw_os_error(), Some(libc::EAGAIN | libc::EINTR)) => 0,
             Err(error) => {
-                self.recycle(outgoing);
+                self.recycle(cargo);
                 return Some(Err(error));
             }
         };
-        let send = self.new_send(outgoing, sent);
+        let send = self.new_send(cargo, sent);
         let socket = self.sockets.get_mut(id.key()).expect("it was there");
         let send = socket.send.insert(send);
         let entry = send_rest(&socket.fd, send, user_data(kind::SEND, id.key().to_bits()));
@@ -163,17 +158,17 @@ impl Net {
         Some(Event::Sent { socket: id, result: result.map(|_| ()) })
     }
 
-    fn new_send(&mut self, outgoing: Box<Outgoing>, sent: usize) -> Box<Send> {
+    fn new_send(&mut self, cargo: Box<C>, sent: usize) -> Box<Send<C>> {
         let mut send = self.spares.sends.pop().unwrap_or_else(Send::new);
-        send.outgoing = Some(outgoing);
+        send.cargo = Some(cargo);
         send.sent = sent;
         send
     }
 
     /// Takes a send back that the kernel has let go of.
-    pub(crate) fn recycle_send(&mut self, mut send: Box<Send>) {
-        if let Some(outgoing) = send.outgoing.take() {
-            self.recycle(outgoing);
+    pub(crate) fn recycle_send(&mut self, mut send: Box<Send<C>>) {
+        if let Some(cargo) = send.cargo.take() {
+            self.recycle(cargo);
         }
         if self.spares.sends.len() < SPARE_SENDS_MAX {
             self.spares.sends.push(send);
@@ -206,12 +201,12 @@ fn send_now(fd: &OwnedFd, iovecs: &mut [libc::iovec]) -> io::Result<usize> {
 }
 
 /// The number of pieces in the type of its field: `size_t` in glibc, `int` in musl. [`PIECES_MAX`] fits both.
-fn piece_count<T: TryFrom<usize>>(pieces: usize) -> T {
+pub(crate) fn piece_count<T: TryFrom<usize>>(pieces: usize) -> T {
     T::try_from(pieces).unwrap_or_else(|_| panic!("{pieces} pieces in one send"))
 }
 
 /// Builds the entry that sends the rest of `send`.
-pub(crate) fn send_rest(fd: &OwnedFd, send: &mut Send, user_data: u64) -> squeue::Entry {
+pub(crate) fn send_rest<C: Cargo>(fd: &OwnedFd, send: &mut Send<C>, user_data: u64) -> squeue::Entry {
     send.point_at_rest();
     opcode::SendMsg::new(types::Fd(fd.as_raw_fd()), &raw const send.message)
         .flags(RING_FLAGS.cast_unsigned())

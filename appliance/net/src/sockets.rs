@@ -1,15 +1,17 @@
-//! Sockets and what is in flight on them.
+//! The sockets of one thread, and what is in flight on them.
 //!
 //! ```text
 //!  open ── close() ──▶ closing: shut down, nothing new ── last operation came back ──▶ gone (Closed)
 //! ```
 
 use crate::Waker;
+use crate::cargo::Cargo;
 use crate::input::{Hot, Input};
 use crate::limits::{
     COMPLETIONS_MAX, DROP_ROUNDS_MAX, DROP_WAIT_MS, PIECES_MAX, SOCKETS_MAX, SUBMISSIONS_MAX,
 };
 use crate::listener::{Accepted, Doors, ListenerId};
+use crate::net::{Event, SocketId};
 use crate::output::{Send, Spares};
 use crate::ring::{Finished, Ring, RingKind};
 use crate::slab::{Key, Slab};
@@ -20,65 +22,13 @@ use io_uring::{opcode, types};
 use nix::sys::socket::{Shutdown, shutdown};
 use std::collections::VecDeque;
 use std::io;
-use std::net::SocketAddr;
 use std::os::fd::{AsRawFd, OwnedFd};
 
-/// Names a socket.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub struct SocketId(Key);
-
-impl SocketId {
-    /// The place of the socket, smaller than [`SOCKETS_MAX`].
-    #[must_use]
-    pub fn index(self) -> usize {
-        self.0.index()
-    }
-
-    pub(crate) fn key(self) -> Key {
-        self.0
-    }
-}
-
-/// What happened on the sockets.
-#[derive(Debug)]
-pub enum Event {
-    /// Somebody connected.
-    Accepted {
-        /// Where.
-        listener: ListenerId,
-        /// The connection.
-        socket: SocketId,
-        /// Address of the other end.
-        peer: SocketAddr,
-        /// Address of this end.
-        local: SocketAddr,
-    },
-    /// There may be something to receive: [`Net::receive`] says. Comes only for connections that are watched.
-    Readable {
-        /// The connection.
-        socket: SocketId,
-    },
-    /// A send that was in flight ended: everything is in the kernel's hands, or the connection is dead.
-    Sent {
-        /// The connection.
-        socket: SocketId,
-        /// Whether it was sent completely.
-        result: io::Result<()>,
-    },
-    /// The socket is gone; the last event that names it.
-    Closed {
-        /// The connection.
-        socket: SocketId,
-    },
-    /// Another thread woke the core.
-    Woken,
-}
-
-pub(crate) struct Socket {
+pub(crate) struct Socket<C> {
     pub(crate) fd: OwnedFd,
     pub(crate) input: Input,
     /// In the hands of the kernel.
-    pub(crate) send: Option<Box<Send>>,
+    pub(crate) send: Option<Box<Send<C>>>,
     /// A send without copying is in its stream.
     pub(crate) is_zero_copying: bool,
     /// The kernel has not said yet that it copies all the same.
@@ -86,27 +36,21 @@ pub(crate) struct Socket {
     pub(crate) is_closing: bool,
 }
 
-/// The sockets of one core. Stays on the thread that made it.
-pub struct Net {
+/// The sockets of one thread, which made it.
+pub(crate) struct Sockets<C: Cargo> {
     pub(crate) ring: Ring,
-    pub(crate) sockets: Slab<Socket>,
+    pub(crate) sockets: Slab<Socket<C>>,
     pub(crate) hot: Hot,
     /// The pieces of the send that is being started.
     pub(crate) iovecs: Vec<libc::iovec>,
-    pub(crate) spares: Spares,
-    pub(crate) zero_copy: ZeroCopy,
-    doors: Doors,
+    pub(crate) spares: Spares<C>,
+    pub(crate) zero_copy: ZeroCopy<C>,
+    pub(crate) doors: Doors,
     events: VecDeque<Event>,
-    waker: Waker,
+    pub(crate) waker: Waker,
     /// The kernel writes the eventfd's counter here.
     wake_count: Box<[u8; 8]>,
     is_wake_armed: bool,
-}
-
-impl core::fmt::Debug for Net {
-    fn fmt(&self, f: &mut core::fmt::Formatter<'_>) -> core::fmt::Result {
-        f.debug_struct("Net").field("sockets", &self.sockets.len()).finish_non_exhaustive()
-    }
 }
 
 /// What a completion belongs to: the upper 8 bits of `user_data`; the rest is a socket's key or a listener's number.
@@ -125,19 +69,19 @@ pub(crate) fn user_data(kind: u64, value: u64) -> u64 {
     (kind << kind::SHIFT) | value
 }
 
-impl Net {
-    /// Sockets for the calling thread; `waker` ends their [`Net::wait`].
+impl<C: Cargo> Sockets<C> {
+    /// Sockets for the calling thread; `waker` ends their [`Sockets::wait`].
     ///
     /// # Errors
     /// If the kernel refuses an io_uring.
-    pub fn new(waker: Waker) -> io::Result<Self> {
+    pub(crate) fn new(waker: Waker, zero_copy_bytes_max: usize) -> io::Result<Self> {
         Ok(Self {
             ring: Ring::new(RingKind::Core, SUBMISSIONS_MAX, COMPLETIONS_MAX)?,
             sockets: Slab::new(SOCKETS_MAX),
             hot: Hot::new(),
             iovecs: Vec::with_capacity(PIECES_MAX),
             spares: Spares::new(),
-            zero_copy: ZeroCopy::new(),
+            zero_copy: ZeroCopy::new(zero_copy_bytes_max),
             doors: Doors::new(),
             events: VecDeque::with_capacity(COMPLETIONS_MAX as usize),
             waker,
@@ -146,35 +90,17 @@ impl Net {
         })
     }
 
-    /// Starts to listen. Returns the real address where port 0 was asked for.
-    ///
-    /// # Errors
-    /// If the address is taken or not ours.
-    pub fn listen(&mut self, address: SocketAddr) -> io::Result<(ListenerId, SocketAddr)> {
-        self.doors.listen(&mut self.ring, address)
-    }
-
-    /// Takes no more connections. Those that exist stay.
-    pub fn stop_listening(&mut self) {
-        self.doors.close();
-    }
-
-    /// Listens again where accepting had failed for want of descriptors or memory. Called now and then.
-    pub fn rearm(&mut self) {
-        self.doors.rearm(&mut self.ring);
-    }
-
     /// The other end will see the end of the stream after what was sent. Receiving goes on.
-    pub fn finish_sending(&mut self, id: SocketId) {
-        if let Some(socket) = self.sockets.get(id.0) {
+    pub(crate) fn finish_sending(&mut self, id: SocketId) {
+        if let Some(socket) = self.sockets.get(id.key()) {
             // Fails only if the connection is dead, which the next receive reports.
             let _ = shutdown(socket.fd.as_raw_fd(), Shutdown::Write);
         }
     }
 
     /// Ends a connection; [`Event::Closed`] comes when the kernel has let go of what it was sending.
-    pub fn close(&mut self, id: SocketId) {
-        let Some(socket) = self.sockets.get_mut(id.0).filter(|socket| !socket.is_closing) else { return };
+    pub(crate) fn close(&mut self, id: SocketId) {
+        let Some(socket) = self.sockets.get_mut(id.key()).filter(|socket| !socket.is_closing) else { return };
         socket.is_closing = true;
         // Ends operations in flight. Fails only if the connection is dead; then they end by themselves.
         let _ = shutdown(socket.fd.as_raw_fd(), Shutdown::Both);
@@ -182,18 +108,17 @@ impl Net {
     }
 
     /// Sockets that are open or closing.
-    #[must_use]
-    pub fn sockets(&self) -> usize {
+    pub(crate) fn sockets(&self) -> usize {
         self.sockets.len()
     }
 
     /// Hands everything started to the kernel. Called once per round.
-    pub fn flush(&mut self) {
+    pub(crate) fn flush(&mut self) {
         self.ring.flush();
     }
 
     /// Sleeps until something happens, another thread wakes us, or `timeout` has passed.
-    pub fn wait(&mut self, timeout: Duration) {
+    pub(crate) fn wait(&mut self, timeout: Duration) {
         if !self.events.is_empty() || self.doors.has_waiting() {
             return;
         }
@@ -210,25 +135,41 @@ impl Net {
     }
 
     /// The next event. After `None` a new round over the hot sockets begins.
-    pub fn poll(&mut self) -> Option<Event> {
+    pub(crate) fn poll(&mut self) -> Option<Event> {
+        loop {
+            if let Some(event) = self.poll_ring() {
+                return Some(event);
+            }
+            if let Some(accepted) = self.doors.next(&mut self.ring) {
+                let Accepted { listener, fd, peer, local } = accepted;
+                // One too many is closed.
+                if let Some(socket) = self.insert(fd) {
+                    return Some(Event::Accepted { listener, socket, peer, local });
+                }
+                continue;
+            }
+            let event = self.next_hot();
+            if event.is_none() {
+                self.doors.begin_round();
+            }
+            return event;
+        }
+    }
+
+    /// The next event of those that have happened already.
+    pub(crate) fn pop_event(&mut self) -> Option<Event> {
+        self.events.pop_front()
+    }
+
+    /// The next event of those that the kernel reports.
+    pub(crate) fn poll_ring(&mut self) -> Option<Event> {
         loop {
             if let Some(event) = self.events.pop_front() {
                 return Some(event);
             }
-            if let Some(finished) = self.ring.poll() {
-                if let Some(event) = self.on_finished(finished) {
-                    return Some(event);
-                }
-            } else if let Some(accepted) = self.doors.next(&mut self.ring) {
-                if let Some(event) = self.adopt(accepted) {
-                    return Some(event);
-                }
-            } else {
-                let event = self.next_hot();
-                if event.is_none() {
-                    self.doors.begin_round();
-                }
-                return event;
+            let finished = self.ring.poll()?;
+            if let Some(event) = self.on_finished(finished) {
+                return Some(event);
             }
         }
     }
@@ -245,16 +186,15 @@ impl Net {
                 self.doors.on_polled(ListenerId(index), finished.result);
                 None
             }
-            kind::POLL => self.on_polled(SocketId(Key::from_bits(value))),
-            kind::SEND => self.on_sent(SocketId(Key::from_bits(value)), finished),
+            kind::POLL => self.on_polled(SocketId::from_key(Key::from_bits(value))),
+            kind::SEND => self.on_sent(SocketId::from_key(Key::from_bits(value)), finished),
             kind::ZERO_COPY => self.on_zero_copy(Key::from_bits(value), finished),
             other => unreachable!("completion of unknown kind {other}"),
         }
     }
 
-    /// Takes a connection in; one too many is closed.
-    fn adopt(&mut self, accepted: Accepted) -> Option<Event> {
-        let Accepted { listener, fd, peer, local } = accepted;
+    /// Takes a connection in, if there is room.
+    pub(crate) fn insert(&mut self, fd: OwnedFd) -> Option<SocketId> {
         let socket = Socket {
             fd,
             input: Input::default(),
@@ -263,17 +203,16 @@ impl Net {
             may_zero_copy: true,
             is_closing: false,
         };
-        let key = self.sockets.insert(socket).ok()?;
-        Some(Event::Accepted { listener, socket: SocketId(key), peer, local })
+        Some(SocketId::from_key(self.sockets.insert(socket).ok()?))
     }
 
     pub(crate) fn finish_close(&mut self, id: SocketId) {
         let is_over = self
             .sockets
-            .get(id.0)
+            .get(id.key())
             .is_some_and(|socket| socket.is_closing && socket.send.is_none() && !socket.is_zero_copying);
         if is_over {
-            self.sockets.remove(id.0);
+            self.sockets.remove(id.key());
             self.events.push_back(Event::Closed { socket: id });
         }
     }
@@ -281,22 +220,22 @@ impl Net {
     #[cfg(test)]
     pub(crate) fn descriptor(&self, id: SocketId) -> Option<std::os::fd::BorrowedFd<'_>> {
         use std::os::fd::AsFd;
-        self.sockets.get(id.0).map(|socket| socket.fd.as_fd())
+        self.sockets.get(id.key()).map(|socket| socket.fd.as_fd())
     }
 
     /// Operations whose memory the kernel may use.
-    fn in_flight(&self) -> usize {
+    pub(crate) fn in_flight(&self) -> usize {
         self.sockets.iter().filter(|(_, socket)| socket.send.is_some()).count()
             + self.zero_copy.len()
             + usize::from(self.is_wake_armed)
     }
 }
 
-impl Drop for Net {
+impl<C: Cargo> Drop for Sockets<C> {
     fn drop(&mut self) {
-        self.stop_listening();
+        self.doors.close();
         for key in self.sockets.keys() {
-            self.close(SocketId(key));
+            self.close(SocketId::from_key(key));
         }
         if self.is_wake_armed {
             self.waker.begin_sleep();
@@ -311,7 +250,7 @@ impl Drop for Net {
         }
         // The kernel did not let go in time: keep the memory for ever rather than let somebody else use it.
         mem::forget(mem::replace(&mut self.sockets, Slab::new(0)));
-        mem::forget(mem::replace(&mut self.zero_copy, ZeroCopy::new()));
+        mem::forget(mem::replace(&mut self.zero_copy, ZeroCopy::new(0)));
         mem::forget(mem::replace(&mut self.wake_count, Box::new([0; 8])));
     }
 }

@@ -4,8 +4,9 @@
 //!  core:   is_asleep := true;  is there a message? yes → stay awake;  no → sleep on the eventfd
 //!  others: put the message;    was is_asleep? yes → write the eventfd
 //! ```
-//! Both sides store first and look second, with sequentially consistent order, so at least one sees the other: no
-//! message is left behind with the core asleep. A core that spins costs the sender no system call.
+//! Both sides exchange `is_asleep`, and exchanges of one value have an order: either the core's comes first and is seen by the
+//! sender, or the sender's comes first and the core, which reads its result, sees the message, too. So no message is left
+//! behind with the core asleep. A core that spins costs the sender no system call.
 
 use nix::sys::eventfd::{EfdFlags, EventFd};
 use std::io;
@@ -45,7 +46,7 @@ impl Waker {
 
     /// The core is about to sleep; it must look for messages once more after this.
     pub fn begin_sleep(&self) {
-        self.shared.is_asleep.store(true, Ordering::SeqCst);
+        self.shared.is_asleep.swap(true, Ordering::SeqCst);
     }
 
     /// The core is awake.

@@ -9,14 +9,15 @@
 //!
 //! Invariants
 //! - What the network still reads belongs to [`ZeroCopy`], also when its socket is gone, until the notice was seen.
-//! - That is at most [`ZERO_COPY_BYTES_MAX`]: hosts that confirm nothing cannot take the memory of all others away.
+//! - That is at most [`ZERO_COPY_BYTES_MAX`](crate::limits::ZERO_COPY_BYTES_MAX) on all cores together: hosts that confirm nothing cannot take the memory of all others away.
 
-use crate::Outgoing;
-use crate::limits::{ZERO_COPY_BYTES_MAX, ZERO_COPY_PAYLOAD_MIN, ZERO_COPY_SENDS_MAX};
+use crate::cargo::Cargo;
+use crate::limits::{ZERO_COPY_PAYLOAD_MIN, ZERO_COPY_SENDS_MAX};
+use crate::net::{Event, SocketId};
 use crate::output::{Send, send_rest};
 use crate::ring::Finished;
 use crate::slab::{Key, Slab};
-use crate::sockets::{Event, Net, SocketId, kind, user_data};
+use crate::sockets::{Sockets, kind, user_data};
 use io_uring::cqueue;
 use std::io;
 
@@ -24,15 +25,16 @@ use std::io;
 const COPIED: u32 = 1 << 31;
 
 /// Sends without copying, on their way.
-pub(crate) struct ZeroCopy {
-    sends: Slab<Pending>,
+pub(crate) struct ZeroCopy<C> {
+    sends: Slab<Pending<C>>,
     /// Bytes of all of them.
     bytes: usize,
+    bytes_max: usize,
 }
 
-struct Pending {
+struct Pending<C> {
     socket: SocketId,
-    send: Box<Send>,
+    send: Box<Send<C>>,
     len: usize,
     /// The stream goes on behind it.
     is_sent: bool,
@@ -40,9 +42,9 @@ struct Pending {
     is_read: bool,
 }
 
-impl ZeroCopy {
-    pub(crate) fn new() -> Self {
-        Self { sends: Slab::new(ZERO_COPY_SENDS_MAX), bytes: 0 }
+impl<C: Cargo> ZeroCopy<C> {
+    pub(crate) fn new(bytes_max: usize) -> Self {
+        Self { sends: Slab::new(ZERO_COPY_SENDS_MAX), bytes: 0, bytes_max }
     }
 
     /// How many are on their way.
@@ -51,16 +53,16 @@ impl ZeroCopy {
     }
 
     /// It is worth it, and there is room.
-    pub(crate) fn takes(&self, outgoing: &Outgoing) -> bool {
-        outgoing.payload_mean() >= ZERO_COPY_PAYLOAD_MIN
-            && self.bytes + outgoing.len() <= ZERO_COPY_BYTES_MAX
+    pub(crate) fn takes(&self, cargo: &C) -> bool {
+        cargo.payload_mean() >= ZERO_COPY_PAYLOAD_MIN
+            && self.bytes + cargo.len() <= self.bytes_max
             && !self.sends.is_full()
     }
 }
 
-impl Net {
+impl<C: Cargo> Sockets<C> {
     /// Starts a send without copying. Its socket sends nothing else until [`Event::Sent`].
-    pub(crate) fn send_zero_copy(&mut self, id: SocketId, send: Box<Send>) {
+    pub(crate) fn send_zero_copy(&mut self, id: SocketId, send: Box<Send<C>>) {
         let len = send.len();
         let pending = Pending { socket: id, send, len, is_sent: false, is_read: false };
         let Ok(key) = self.zero_copy.sends.insert(pending) else { unreachable!("`takes` has seen room") };
@@ -114,7 +116,7 @@ impl Net {
 
     /// Takes the memory back, if nobody uses it any more.
     fn end_zero_copy(&mut self, key: Key) {
-        let is_over = |pending: &Pending| pending.is_sent && !pending.is_read;
+        let is_over = |pending: &Pending<C>| pending.is_sent && !pending.is_read;
         if self.zero_copy.sends.get(key).is_some_and(is_over)
             && let Some(pending) = self.zero_copy.sends.remove(key)
         {

@@ -1,4 +1,4 @@
-//! The loop of one core, and the drives that the kernel or memory provide (layer 3; `engine` runs it).
+//! The loops of the home core and of socket cores, and the drives that the kernel or memory provide (layer 3; `engine` runs it).
 //!
 //! ```text
 //!  poll devices → feed sockets → start requests → kick devices, flush sockets → one control message → timers → rest
@@ -24,13 +24,15 @@ mod mailbox;
 mod pages;
 mod ram;
 mod run;
+mod sockets;
 #[cfg(test)]
 mod tests;
 
-pub use affinity::{Affinity, UnknownAffinity, bind};
+pub use affinity::{Affinity, Cores, UnknownAffinity, UnknownCores, bind};
 pub use device::{Device, Sleep};
 pub use file::{FileConfig, FileDevice, FileError};
 pub use idle::{Mode, UnknownMode};
 pub use mailbox::{Mailbox, Refused, Sender, mailbox};
 pub use ram::RamDevice;
 pub use run::{App, Round, run};
+pub use sockets::serve_sockets;

@@ -32,6 +32,13 @@ pub const SHARED_CPUS_MAX: usize = 2;
 /// one command in flight (measured over loopback: 10 µs).
 pub const SELFISH: Duration = Duration::from_micros(20);
 
+/// The most cores of an engine: the home core and its socket cores.
+pub const CORES_MAX: usize = net::limits::CORES_MAX + 1;
+
+/// A machine with so many processors or fewer gives all but one of them to cores, unless told otherwise; larger ones a quarter, and
+/// never less than this one. Guessed: one home core keeps about so many socket cores busy.
+pub const SMALL_MACHINE_CPUS_MAX: usize = 8;
+
 /// Operations of a file or memory drive in flight together.
 pub const FILE_DEPTH_MAX: u32 = 256;
 

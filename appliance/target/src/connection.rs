@@ -6,6 +6,7 @@
 //! ```
 //! A connection that is gone stays in its place until its commands have come back from the drives.
 
+use crate::chunks::Part;
 use crate::command::{Command, State};
 use crate::limits::{
     COMMAND_HEADER_BYTES_MAX, COMMAND_PIECES_MAX, DEEP_QUEUE_ENTRIES, IDLE_MEMORY_LOOKS_MAX,
@@ -41,6 +42,8 @@ pub(crate) struct Input {
     unread: Range<usize>,
     /// The socket is watched for more.
     pub(crate) is_watched: bool,
+    /// The buffer of this part is with the network, for payload that comes next.
+    pub(crate) lent: Option<(Slot, Part)>,
     /// Commands whose data the host was asked for and is sending: long payload comes next.
     pub(crate) requested: usize,
     /// The queue has many entries: much may be received at once.

@@ -15,9 +15,8 @@ pub const CHUNKS_COMMON: usize = 2;
 /// Longest data of one command.
 pub const TRANSFER_BYTES_MAX: usize = 1024 * 1024;
 
-/// Bytes received at once from a deep queue: thirty writes of 4 KiB, or several of 16 KiB. One for the core. Measured with 128
-/// writes of 4 KiB in flight: a fifth less time for each than with half of it, and no less with twice as much.
-pub const STAGING_BYTES: usize = 128 * 1024;
+/// Bytes received at once from a deep queue. One such piece of memory for the core, and some for each socket core.
+pub const STAGING_BYTES: usize = net::limits::STAGING_BYTES;
 
 /// Of those, for a queue with fewer entries than [`DEEP_QUEUE_ENTRIES`]: half of what a host sends that has 32 writes of 4 KiB
 /// in flight. It prepares one half while we work on the other; with all of them at once the two would take turns.

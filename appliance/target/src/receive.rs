@@ -6,15 +6,17 @@
 //!           └─ what is behind it ─▶ staging ─ header ──▶ on_header
 //!                                      └─ payload ─▶ copied into the command's buffer ─▶ on_payload
 //! ```
-//! One system call fills both. The staging memory is one for the core, lent to the connection that has news: it stays in
+//! One system call fills both. Sockets of other cores receive before they are asked: they are told beforehand where the payload
+//! belongs, and have the buffer meanwhile. The staging memory is one for the core, lent to the connection that has news: it stays in
 //! the nearest cache, and connections that are silent have none.
 
 use crate::Target;
 use crate::chunks::Part;
 use crate::connection::{Connection, Life};
-use crate::limits::{BULK_STAGING_BYTES, PLACED_BYTES_MIN, STAGING_SHALLOW_BYTES};
+use crate::limits::{BULK_STAGING_BYTES, PLACED_BYTES_MIN, STAGING_BYTES, STAGING_SHALLOW_BYTES};
 use block::Tick;
-use net::{Net, Received};
+use dma::DmaBuf;
+use net::{Ahead, Net, Received};
 use nvme_tcp::{ConnectionError, Slot, Want};
 
 /// How the loop over received bytes goes on.
@@ -59,6 +61,9 @@ impl Target {
             Life::Closing | Life::Gone => false,
         };
         connection.input.tidy();
+        if is_wanted && net.receives_ahead(connection.socket) {
+            prepare(connection, net);
+        }
         if connection.input.is_watched != is_wanted {
             connection.input.is_watched = is_wanted;
             net.watch(connection.socket, is_wanted);
@@ -78,8 +83,7 @@ impl Target {
             return false;
         }
         let mut staging = core::mem::take(&mut self.staging);
-        let awaited = awaited_payload(connection);
-        let (received, placed) = receive(connection, awaited.as_ref(), &mut staging, net);
+        let (received, placed) = receive(connection, &mut staging, net);
         match received {
             Received::Nothing => self.staging = staging,
             Received::End => {
@@ -87,10 +91,9 @@ impl Target {
                 self.close(connection, net);
             }
             Received::Bytes(count) if connection.life == Life::Open => {
-                connection.input.lend(staging, count - placed);
-                if let Some((slot, part)) = awaited {
-                    let part = Part { range: part.range.start..part.range.start + placed, ..part };
-                    self.on_placed(place, connection, (slot, &part), net, now);
+                connection.input.lend(staging, count - placed.as_ref().map_or(0, Placed::len));
+                if let Some(placed) = placed {
+                    self.on_placed(place, connection, placed, net, now);
                 }
                 self.pump(place, connection, net, now);
                 self.staging = connection.input.take_back();
@@ -106,13 +109,27 @@ impl Target {
         &mut self,
         place: usize,
         connection: &mut Connection,
-        (slot, part): (Slot, &Part),
+        placed: Placed,
         net: &mut Net,
         now: Tick,
     ) {
-        let bytes = connection.commands[slot.index()].chunks.bytes(part);
-        let bytes = bytes.expect("a command that awaits data has its buffers");
-        match connection.tcp.on_payload(bytes, now) {
+        let Placed { slot, part, lent } = placed;
+        let result = match lent {
+            Some(buffer) if !matches!(connection.tcp.want(), Want::Payload { slot: other, .. } if other == slot) =>
+            {
+                // The command was answered meanwhile: these bytes are thrown away with the rest.
+                connection.tcp.on_payload(&buffer.as_ref()[part.range], now)
+            }
+            lent => {
+                let chunks = &mut connection.commands[slot.index()].chunks;
+                if let Some(buffer) = lent {
+                    chunks.put(part.index, buffer);
+                }
+                let bytes = chunks.bytes(&part).expect("a command that awaits data has its buffers");
+                connection.tcp.on_payload(bytes, now)
+            }
+        };
+        match result {
             Ok(()) => self.on_protocol_events(place, connection, now),
             Err(error) => self.on_protocol_error(connection, error, net),
         }
@@ -140,27 +157,70 @@ fn awaited_payload(connection: &Connection) -> Option<(Slot, Part)> {
     is_long.then(|| (slot, chunks.part(offset as usize, len as usize)))
 }
 
-/// Receives; says how many bytes went to the awaited payload.
-fn receive(
-    connection: &mut Connection,
-    awaited: Option<&(Slot, Part)>,
-    staging: &mut [u8],
-    net: &mut Net,
-) -> (Received, usize) {
-    // While long data is on its way, whatever lands in the staging memory has to be copied from there: only a little does.
-    let len = match connection.input.requested {
-        0 if connection.input.is_deep => staging.len(),
+/// Payload that was received into a command's own buffer.
+struct Placed {
+    slot: Slot,
+    part: Part,
+    /// The buffer, if it was the network's meanwhile.
+    lent: Option<DmaBuf>,
+}
+
+impl Placed {
+    fn len(&self) -> usize {
+        self.part.range.len()
+    }
+
+    /// The first `count` bytes of a place.
+    fn new((slot, part): (Slot, Part), count: usize, lent: Option<DmaBuf>) -> Self {
+        let end = part.range.end.min(part.range.start + count);
+        Self { slot, part: Part { range: part.range.start..end, ..part }, lent }
+    }
+}
+
+/// Bytes that may land in the staging memory. While long data is on its way, whatever lands there has to be copied from there:
+/// only a little does.
+fn staged_max(connection: &Connection) -> usize {
+    match connection.input.requested {
+        0 if connection.input.is_deep => STAGING_BYTES,
         0 => STAGING_SHALLOW_BYTES,
         _ => BULK_STAGING_BYTES,
-    };
-    let staging = &mut staging[..len];
-    let Some((slot, part)) = awaited else { return (net.receive(connection.socket, &mut [], staging), 0) };
-    let bytes = connection.commands[slot.index()].chunks.bytes_mut(part);
-    let bytes = bytes.expect("a command that awaits data has its buffers");
-    match net.receive(connection.socket, bytes, staging) {
-        Received::Bytes(count) => (Received::Bytes(count), count.min(bytes.len())),
-        nothing @ (Received::Nothing | Received::End) => (nothing, 0),
     }
+}
+
+/// Receives; says which awaited payload has come.
+fn receive(
+    connection: &mut Connection,
+    staging: &mut Box<[u8]>,
+    net: &mut Net,
+) -> (Received, Option<Placed>) {
+    let staged_max = staged_max(connection);
+    if net.has_cores() {
+        let received = net.receive(connection.socket, &mut [], staging, staged_max);
+        let Received::Bytes(count) = received else { return (received, None) };
+        let lent = connection.input.lent.take();
+        let buffer = net.take_placed(connection.socket);
+        return (received, lent.map(|place| Placed::new(place, count, buffer)));
+    }
+    let Some((slot, part)) = awaited_payload(connection) else {
+        return (net.receive(connection.socket, &mut [], staging, staged_max), None);
+    };
+    let bytes = connection.commands[slot.index()].chunks.bytes_mut(&part);
+    let bytes = bytes.expect("a command that awaits data has its buffers");
+    match net.receive(connection.socket, bytes, staging, staged_max) {
+        Received::Bytes(count) => (Received::Bytes(count), Some(Placed::new((slot, part), count, None))),
+        nothing @ (Received::Nothing | Received::End) => (nothing, None),
+    }
+}
+
+/// Tells sockets of other cores, which receive before they are asked, where the next bytes belong.
+fn prepare(connection: &mut Connection, net: &mut Net) {
+    let place = awaited_payload(connection).and_then(|(slot, part)| {
+        let buffer = connection.command(slot).chunks.take(part.index)?;
+        let range = part.range.clone();
+        connection.input.lent = Some((slot, part));
+        Some((buffer, range))
+    });
+    net.prepare(connection.socket, Ahead { staged_max: staged_max(connection), place });
 }
 
 /// Uses bytes of the staging memory for one step of the protocol.

@@ -189,6 +189,10 @@ pub(super) fn engine_arguments(drives: &[String], arena_mib: u64, args: &Args) -
     list.push(arena_mib.to_string());
     list.push("--mode".to_owned());
     list.push(args.mode.word().to_owned());
+    if let Some(cores) = args.cores {
+        list.push("--core".to_owned());
+        list.push(format!("x{cores}"));
+    }
     if args.is_insecure {
         list.push("--insecure".to_owned());
     }
@@ -255,6 +259,8 @@ mod tests {
             "engine --bus /run/ironbay/engine.sock --drive vfio:0000:00:04.0 --drive vfio:0000:00:05.0 \
              --listen 0.0.0.0:4420 --discovery 0.0.0.0:8009 --arena-mib 256 --mode latency"
         );
+        let (args, _) = parse("ironbay.cores=3");
+        assert!(engine_arguments(&drives, 256, &args).join(" ").ends_with("--mode balanced --core x3"));
         let (args, _) = parse("ironbay.insecure=1");
         assert!(engine_arguments(&drives, 256, &args).join(" ").ends_with("--mode balanced --insecure"));
     }

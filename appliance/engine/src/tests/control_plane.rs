@@ -5,7 +5,7 @@ use super::{
     MIB, POOL, call, create_pool, create_volume, engine, file, pool_request, ram, refused, volume_id,
     volume_request,
 };
-use crate::{Affinity, EngineConfig, EventSink, Mode, start};
+use crate::{Affinity, Cores, EngineConfig, EventSink, Mode, start};
 use control::{
     DeletePool, DeleteVolume, DriveState, ErrorKind, PoolState, Reply, Request, ResizeVolume, VolumeState,
 };
@@ -304,21 +304,27 @@ fn the_discovery_port_serves_no_volumes() {
     Queue::connect(engine.portals()[0], which, NO_DIGESTS).expect("connected");
 }
 
-/// Goal: whoever looks at the log sees where the core runs and what its memory is; a processor that it may not use is refused.
+/// Goal: whoever looks at the log sees where the cores run and what their memory is; a processor that it may not use is refused.
 #[test]
 fn place_of_the_core_is_told() {
-    let config = |affinity, events| EngineConfig {
-        affinity,
+    let config = |places, events| EngineConfig {
+        cores: Cores::On(places),
         arena_bytes: 16 << 20,
         events,
         ..EngineConfig::default()
     };
     let (told, is_told) = channel();
     let sink: EventSink = Box::new(move |event| told.send(event).expect("the test listens"));
-    start(config(Affinity::Anywhere, Some(sink))).expect("an engine").stop();
-    let event = is_told.recv().expect("an event");
-    assert_eq!((event.kind.as_str(), event.object.as_str()), ("core", "core/0"));
-    assert_eq!(event.text, "runs on any processor, mode balanced, with 16 MiB of ordinary pages for IO");
-    let refused = start(config(Affinity::Processor(usize::MAX), None)).expect_err("no such processor");
+    start(config(vec![Affinity::Anywhere; 2], Some(sink))).expect("an engine").stop();
+    let events: Vec<_> = is_told.iter().map(|event| (event.kind, event.object, event.text)).collect();
+    let expected = [
+        ("core/0", "runs on any processor, mode balanced, with 16 MiB of ordinary pages for IO"),
+        ("core/1", "runs on any processor, for sockets"),
+    ];
+    assert_eq!(events, expected.map(|(object, text)| ("core".into(), object.into(), text.into())));
+    let nowhere = Affinity::Processor(usize::MAX);
+    let refused = start(config(vec![nowhere], None)).expect_err("no such processor");
     assert!(refused.to_string().starts_with("cannot set up the processor of the core: "), "{refused}");
+    let refused = start(config(vec![Affinity::Anywhere, nowhere], None)).expect_err("no such processor");
+    assert!(refused.to_string().starts_with("cannot set up a socket core: "), "{refused}");
 }

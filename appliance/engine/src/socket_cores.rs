@@ -1,0 +1,63 @@
+//! The threads of socket cores: each is bound to its processor, makes its core, says so, and serves until the home core ends it.
+
+use crate::{Affinity, Mode, StartError};
+use net::{CoreSeed, Net, Waker};
+use reactor::{bind, serve_sockets};
+use std::io;
+use std::sync::mpsc::{SyncSender, sync_channel};
+use std::thread::{Builder, JoinHandle};
+
+/// The sockets, and the threads that serve them.
+pub(crate) struct Sockets {
+    pub(crate) net: Net,
+    pub(crate) threads: Vec<JoinHandle<()>>,
+    /// The processor of each thread, if it keeps to one.
+    pub(crate) processors: Vec<Option<usize>>,
+}
+
+/// Sockets of the calling thread, or of one thread for each of `places`.
+pub(crate) fn start(waker: &Waker, places: &[Affinity], mode: Mode) -> Result<Sockets, StartError> {
+    let system = |what| move |source: io::Error| StartError::System { what, source };
+    if places.is_empty() {
+        let net = Net::new(waker.clone()).map_err(system("io_uring"))?;
+        return Ok(Sockets { net, threads: Vec::new(), processors: Vec::new() });
+    }
+    let (net, seeds) = Net::with_cores(waker, places.len()).map_err(system("io_uring"))?;
+    let mut sockets = Sockets { net, threads: Vec::new(), processors: Vec::new() };
+    for (number, (seed, place)) in (1..).zip(seeds.into_iter().zip(places.iter().copied())) {
+        let (ready, is_ready) = sync_channel(1);
+        let thread = Builder::new()
+            .name(format!("core{number}"))
+            .spawn(move || serve(seed, place, mode, &ready))
+            .map_err(system("a thread"))?;
+        sockets.threads.push(thread);
+        let ended = || io::Error::other("it ended before it was ready");
+        let bound = is_ready.recv().map_err(|_| ended()).and_then(|result| result);
+        sockets.processors.push(bound.map_err(system("a socket core"))?);
+    }
+    Ok(sockets)
+}
+
+/// The thread of a socket core.
+fn serve(seed: CoreSeed, place: Affinity, mode: Mode, ready: &SyncSender<io::Result<Option<usize>>>) {
+    // Before there is any memory: pages come from the node of memory that is next to the processor.
+    let started = bind(place).and_then(|processor| Ok((processor, seed.start()?)));
+    match started {
+        Ok((processor, mut core)) => {
+            // Nobody listens only if the start was given up, which it is not.
+            let _ = ready.send(Ok(processor));
+            serve_sockets(&mut core, mode);
+        }
+        Err(error) => {
+            let _ = ready.send(Err(error));
+        }
+    }
+}
+
+/// Waits for the threads, after their sockets were dropped.
+pub(crate) fn join(threads: Vec<JoinHandle<()>>) {
+    for thread in threads {
+        // A core that fails ends the process.
+        let _ = thread.join();
+    }
+}

@@ -1,0 +1,123 @@
+//! What a send carries, as the core sees it that sends it: the home core has the buffers themselves, another core was told where
+//! they are.
+
+use crate::Outgoing;
+use crate::limits::{PIECES_MAX, SPARE_SENDS_MAX};
+use crate::slab::Key;
+
+/// Something to be sent.
+pub(crate) trait Cargo {
+    /// How many of them are kept when they were sent.
+    const KEPT_MAX: usize;
+
+    /// Bytes in all.
+    fn len(&self) -> usize;
+
+    /// Bytes of payload in the mean of its pieces.
+    fn payload_mean(&self) -> usize;
+
+    /// The pieces from byte `skip` on, as the kernel wants them.
+    fn fill_iovecs(&self, skip: usize, iovecs: &mut Vec<libc::iovec>);
+
+    /// Neither the kernel nor the network reads it any more.
+    fn end(&mut self);
+}
+
+impl Cargo for Outgoing {
+    const KEPT_MAX: usize = SPARE_SENDS_MAX;
+
+    fn len(&self) -> usize {
+        self.len()
+    }
+
+    fn payload_mean(&self) -> usize {
+        self.payload_mean()
+    }
+
+    fn fill_iovecs(&self, skip: usize, iovecs: &mut Vec<libc::iovec>) {
+        self.fill_iovecs(skip, iovecs);
+    }
+
+    fn end(&mut self) {
+        self.clear();
+    }
+}
+
+/// Memory of another core, as the kernel is told of it: numbers, which no code of ours follows.
+#[derive(Clone, Copy, Debug, Default)]
+pub(crate) struct Place {
+    address: usize,
+    len: usize,
+}
+
+impl Place {
+    /// Memory that is to be written.
+    pub(crate) fn of(bytes: &mut [u8]) -> Self {
+        Self { address: bytes.as_mut_ptr().expose_provenance(), len: bytes.len() }
+    }
+
+    fn of_piece(piece: &libc::iovec) -> Self {
+        Self { address: piece.iov_base.expose_provenance(), len: piece.iov_len }
+    }
+
+    pub(crate) fn len(self) -> usize {
+        self.len
+    }
+
+    pub(crate) fn iovec(self) -> libc::iovec {
+        libc::iovec { iov_base: core::ptr::with_exposed_provenance_mut(self.address), iov_len: self.len }
+    }
+}
+
+/// A send that a socket core was told of. The home core keeps the [`Outgoing`] until this comes back.
+#[derive(Debug)]
+pub(crate) struct Lent {
+    /// What the home core keeps it under.
+    pub(crate) key: Key,
+    pieces: Vec<Place>,
+    len: usize,
+    payload_mean: usize,
+}
+
+impl Lent {
+    pub(crate) fn new() -> Self {
+        Self { key: Key::from_bits(0), pieces: Vec::with_capacity(PIECES_MAX), len: 0, payload_mean: 0 }
+    }
+
+    /// Tells of `outgoing`, which is kept under `key`. `iovecs` is room to work in.
+    pub(crate) fn fill(&mut self, key: Key, outgoing: &Outgoing, iovecs: &mut Vec<libc::iovec>) {
+        outgoing.fill_iovecs(0, iovecs);
+        self.key = key;
+        self.pieces.clear();
+        self.pieces.extend(iovecs.iter().map(Place::of_piece));
+        (self.len, self.payload_mean) = (outgoing.len(), outgoing.payload_mean());
+    }
+}
+
+impl Cargo for Lent {
+    /// All: they go back to where they came from.
+    const KEPT_MAX: usize = usize::MAX;
+
+    fn len(&self) -> usize {
+        self.len
+    }
+
+    fn payload_mean(&self) -> usize {
+        self.payload_mean
+    }
+
+    fn fill_iovecs(&self, skip: usize, iovecs: &mut Vec<libc::iovec>) {
+        iovecs.clear();
+        let mut skip = skip;
+        for piece in &self.pieces {
+            if skip >= piece.len {
+                skip -= piece.len;
+                continue;
+            }
+            iovecs.push(Place { address: piece.address + skip, len: piece.len - skip }.iovec());
+            skip = 0;
+        }
+    }
+
+    fn end(&mut self) {}
+}

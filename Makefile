@@ -6,12 +6,13 @@ SEED ?= 1
 OUT ?= out/pxe
 APPEND ?=
 MINUTES ?= 30
+HOURS ?= 8
 CONNECTIONS ?= 10000
 TARGET ?=
 PEER ?=
 BENCH ?=
 
-.PHONY: help setup check binaries unit image demo test first-light console fuzz hostile bench bench-kernel clean
+.PHONY: help setup check binaries unit image demo test first-light console fuzz sim hostile bench bench-kernel clean
 
 help: ## show this list
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*## /\t/' | expand -t 14
@@ -52,6 +53,9 @@ hostile: ## a good host beside hostile connections (CONNECTIONS=10000), in a net
 
 fuzz: ## looks for inputs that break a parser (MINUTES=30 each, TARGET=controller for one of them)
 	scripts/fuzz.sh $(MINUTES) $(TARGET)
+
+sim: ## power cuts on simulated drives, new seeds for HOURS=8; a failure prints the line that repeats it
+	SIM_MINUTES=$$(( $(HOURS) * 60 )) cargo test --release --locked -p volume -- --nocapture confirmed_work_survives_power_cuts
 
 test: setup check unit ## everything: checks, tests, the image built twice, the scenarios
 	cargo run --release --locked -p hwtests -- run --seed $(SEED)

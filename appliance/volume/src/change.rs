@@ -1,0 +1,147 @@
+//! Volumes, snapshots and clones come and go: one record in the journal each, whatever their size.
+
+use crate::engine::{Engine, EngineError, State, Volume};
+use block::{BlockDevice, Blocks};
+use ondisk::Name;
+use ondisk::thin::{JournalRecord, MapNode, Root, VolumeKind, units_of};
+use task::Mode;
+use uuid::Uuid;
+
+/// What is to be created.
+#[derive(Clone, Debug)]
+pub struct NewVolume {
+    /// Identity.
+    pub uuid: Uuid,
+    /// For people; unique in the pool.
+    pub name: Name,
+    /// Volume or snapshot.
+    pub kind: VolumeKind,
+}
+
+/// Makes a creation current.
+pub(crate) fn apply_create(
+    state: &mut State,
+    number: u32,
+    origin: Option<u32>,
+    blocks: Blocks,
+    new: NewVolume,
+) {
+    let source = origin.and_then(|origin| state.volumes.get(&origin));
+    let (root, origin) = (source.and_then(|s| s.root), source.map(|s| s.uuid));
+    if let Some(root) = root {
+        state.map.retain(root);
+    }
+    let NewVolume { uuid, name, kind } = new;
+    state.volumes.insert(number, Volume { uuid, origin, kind, blocks, name, root });
+    state.next_volume = state.next_volume.max(number + 1);
+}
+
+/// Makes a deletion current.
+pub(crate) fn apply_delete(state: &mut State, number: u32) {
+    let Some(Volume { root: Some(root), .. }) = state.volumes.remove(&number) else { return };
+    state.map.release(root, &mut state.space);
+}
+
+/// Makes a growth current.
+pub(crate) fn apply_grow(state: &mut State, number: u32, blocks: Blocks) {
+    let State { map, volumes, .. } = state;
+    let Some(volume) = volumes.get_mut(&number) else { return };
+    let level = |blocks| MapNode::level_for(units_of(blocks));
+    for level in level(volume.blocks) + 1..=level(blocks) {
+        volume.root = volume.root.map(|root| map.raise(root, level));
+    }
+    volume.blocks = blocks;
+}
+
+impl<D: BlockDevice> Engine<D> {
+    /// Creates an empty volume; gives its number.
+    ///
+    /// # Errors
+    /// If it exists, is too long, or the drive fails.
+    pub async fn create(&self, blocks: Blocks, new: NewVolume) -> Result<u32, EngineError> {
+        if blocks.0 == 0 || blocks.0 > Self::blocks_max() {
+            return Err(EngineError::OutOfRange);
+        }
+        self.add(None, Some(blocks), new).await
+    }
+
+    /// Makes a snapshot or a clone of a volume or snapshot, as it is now; gives its number. All writes that ended before are
+    /// in it, and durable when it is.
+    ///
+    /// # Errors
+    /// If it exists, there is no such origin, or the drive fails.
+    pub async fn snapshot(&self, origin: u32, new: NewVolume) -> Result<u32, EngineError> {
+        self.add(Some(origin), None, new).await
+    }
+
+    /// The longest volume: a map of five levels.
+    fn blocks_max() -> u64 {
+        MapNode::span(4).unwrap_or(0) * ondisk::thin::AU_BLOCKS
+    }
+
+    async fn add(
+        &self,
+        origin: Option<u32>,
+        blocks: Option<Blocks>,
+        new: NewVolume,
+    ) -> Result<u32, EngineError> {
+        let _door = self.admit(Mode::Exclusive).await?;
+        let (number, blocks) = {
+            let state = self.state.borrow();
+            let is_taken = state.volumes.values().any(|v| v.uuid == new.uuid || v.name == new.name);
+            if is_taken || state.volumes.len() >= Root::VOLUMES_MAX {
+                return Err(EngineError::Exists);
+            }
+            let of_origin = origin.map(|origin| state.volume(origin).map(|v| v.blocks)).transpose()?;
+            (state.next_volume, blocks.or(of_origin).ok_or(EngineError::OutOfRange)?)
+        };
+        let NewVolume { uuid, ref name, kind } = new;
+        let record = JournalRecord::Create { volume: number, origin, kind, blocks, uuid, name: name.clone() };
+        self.commit(&record).await?;
+        self.apply(|state| apply_create(state, number, origin, blocks, new));
+        Ok(number)
+    }
+
+    /// Deletes a volume or snapshot. Its space is free as far as nothing else shares it.
+    ///
+    /// # Errors
+    /// If there is no such volume, or the drive fails.
+    pub async fn delete(&self, volume: u32) -> Result<(), EngineError> {
+        let _door = self.admit(Mode::Exclusive).await?;
+        self.state.borrow().volume(volume)?;
+        self.commit(&JournalRecord::Delete { volume }).await?;
+        self.apply(|state| apply_delete(state, volume));
+        // It was flushed with the record.
+        let now = self.state.borrow().space.now();
+        self.state.borrow_mut().space.set_durable(now);
+        Ok(())
+    }
+
+    /// Makes a volume longer.
+    ///
+    /// # Errors
+    /// If there is no such volume, it would not become longer, or the drive fails.
+    pub async fn grow(&self, volume: u32, blocks: Blocks) -> Result<(), EngineError> {
+        let _door = self.admit(Mode::Exclusive).await?;
+        let (old, kind) = {
+            let state = self.state.borrow();
+            let found = state.volume(volume)?;
+            (found.blocks, found.kind)
+        };
+        if kind != VolumeKind::Volume {
+            return Err(EngineError::NoSuchVolume);
+        }
+        if blocks <= old || blocks.0 > Self::blocks_max() {
+            return Err(EngineError::OutOfRange);
+        }
+        self.commit(&JournalRecord::Grow { volume, blocks }).await?;
+        self.apply(|state| apply_grow(state, volume, blocks));
+        Ok(())
+    }
+
+    /// A record that is durable when this ends, with everything before it. Nothing else is under way.
+    async fn commit(&self, record: &JournalRecord) -> Result<(), EngineError> {
+        self.journal.append(record, |_| {}).await?;
+        self.flush().await
+    }
+}

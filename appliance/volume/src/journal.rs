@@ -1,0 +1,237 @@
+//! Writing the journal: records of many requests in one block, one block on its way while the next one fills.
+//!
+//! ```text
+//!  append ─▶ [filling] ─ writer task ─▶ [on its way] ─▶ [written] ─▶ everybody who waited for this block goes on
+//! ```
+//!
+//! Invariants
+//! - Blocks complete in order: the next one is written when the one before has completed.
+//! - A map record is *applied* when its data and its block have been written. The settle mark in a block is below every
+//!   record that is not applied, and, where drives have a volatile cache, below everything that was not flushed since. So at
+//!   an import only records above the mark need to be compared with their data.
+//! - A mark counts only when it is durable itself: until then the data of the records that it covers must not be
+//!   overwritten in place, or the import would find other data than the record says and drop it.
+
+use core::cell::{Cell, RefCell};
+use ondisk::thin::{JournalBlock, JournalHead, JournalRecord, Lsn, ThinIdentity};
+use std::collections::BTreeSet;
+use std::rc::Rc;
+use task::{Core, WaitQueue};
+
+/// The journal of one drive, as far as it is written.
+#[derive(Debug)]
+pub(crate) struct Journal {
+    filling: RefCell<JournalBlock>,
+    /// The sequence number of the block that is being filled.
+    next: Cell<u64>,
+    /// The first block that the last root needs.
+    pub(crate) first: Cell<u64>,
+    /// Blocks before this one are written.
+    written: Cell<u64>,
+    pub(crate) epoch: Cell<u64>,
+    /// Blocks of the ring.
+    blocks: u64,
+    is_volatile: bool,
+    /// Records whose data is on its way.
+    open: RefCell<BTreeSet<Lsn>>,
+    last: Cell<Lsn>,
+    /// Applied and flushed: the mark that the next block gets.
+    settled: Cell<Lsn>,
+    /// The mark of the last block that was written.
+    mark_written: Cell<Lsn>,
+    /// The mark that is durable.
+    mark: Cell<Lsn>,
+    wants_mark: Cell<bool>,
+    has_failed: Cell<bool>,
+    /// Who waits for a block to be written, or for room in one.
+    progress: WaitQueue,
+    /// Who waits for the data of other records.
+    applying: WaitQueue,
+    /// The writer, when there is nothing to do.
+    work: WaitQueue,
+}
+
+/// The drive failed while the journal was written.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct JournalFailed;
+
+impl Journal {
+    pub(crate) fn new(core: &Rc<Core>, waiting_max: usize, blocks: u64, is_volatile: bool) -> Self {
+        Self {
+            filling: RefCell::default(),
+            next: Cell::new(0),
+            first: Cell::new(0),
+            written: Cell::new(0),
+            epoch: Cell::new(1),
+            blocks,
+            is_volatile,
+            open: RefCell::default(),
+            last: Cell::new(Lsn(0)),
+            settled: Cell::new(Lsn(0)),
+            mark_written: Cell::new(Lsn(0)),
+            mark: Cell::new(Lsn(0)),
+            wants_mark: Cell::new(false),
+            has_failed: Cell::new(false),
+            progress: WaitQueue::new(core, waiting_max),
+            applying: WaitQueue::new(core, waiting_max),
+            work: WaitQueue::new(core, 1),
+        }
+    }
+
+    /// Begins behind a checkpoint: nothing before `next` is needed any more, nor has to be compared.
+    pub(crate) fn restart(&self, next: u64, epoch: u64) {
+        assert!(self.filling.borrow().is_empty() && self.open.borrow().is_empty(), "nothing is under way");
+        self.next.set(next);
+        self.first.set(next);
+        self.written.set(next);
+        self.epoch.set(epoch);
+        let before = Lsn(Lsn::new(next, 0).0.saturating_sub(1));
+        for mark in [&self.last, &self.settled, &self.mark_written, &self.mark] {
+            mark.set(before);
+        }
+    }
+
+    pub(crate) fn next(&self) -> u64 {
+        self.next.get()
+    }
+
+    /// Blocks in use since the last root.
+    pub(crate) fn used(&self) -> u64 {
+        self.next.get() - self.first.get()
+    }
+
+    /// Adds a record; waits until its block has been written. A map record stays open until [`Journal::applied`].
+    pub(crate) async fn append(
+        &self,
+        record: &JournalRecord,
+        note: impl FnOnce(Lsn),
+    ) -> Result<Lsn, JournalFailed> {
+        let lsn = loop {
+            if self.has_failed.get() {
+                return Err(JournalFailed);
+            }
+            let pushed = self.filling.borrow_mut().push(record);
+            match pushed {
+                Some(index) => break Lsn::new(self.next.get(), index),
+                None => self.progress.wait().await,
+            }
+        };
+        self.last.set(lsn);
+        if matches!(record, JournalRecord::Map(_)) {
+            self.open.borrow_mut().insert(lsn);
+        }
+        note(lsn);
+        self.work.wake_one();
+        while self.written.get() <= lsn.sequence() {
+            if self.has_failed.get() {
+                return Err(JournalFailed);
+            }
+            self.progress.wait().await;
+        }
+        Ok(lsn)
+    }
+
+    /// The data of a map record is written, too.
+    pub(crate) fn applied(&self, lsn: Lsn) {
+        self.open.borrow_mut().remove(&lsn);
+        if !self.is_volatile {
+            self.settled.set(self.applied_through());
+        }
+        self.applying.wake_all();
+    }
+
+    /// The data of a map record could not be written: it stays open, and nobody waits for it any more.
+    pub(crate) fn give_up(&self) {
+        self.has_failed.set(true);
+        self.applying.wake_all();
+        self.progress.wake_all();
+    }
+
+    /// Waits until the data of all records up to this one have been written.
+    pub(crate) async fn wait_applied(&self, lsn: Lsn) -> Result<(), JournalFailed> {
+        while self.open.borrow().first().is_some_and(|first| *first <= lsn) {
+            if self.has_failed.get() {
+                return Err(JournalFailed);
+            }
+            self.applying.wait().await;
+        }
+        Ok(())
+    }
+
+    /// All records up to this one are applied.
+    fn applied_through(&self) -> Lsn {
+        let open = self.open.borrow();
+        let written = Lsn(Lsn::new(self.written.get(), 0).0.saturating_sub(1)).min(self.last.get());
+        open.first().map_or(written, |first| Lsn(first.0 - 1).min(written))
+    }
+
+    /// What a flush that begins now will cover.
+    pub(crate) fn begin_flush(&self) -> (Lsn, Lsn) {
+        (self.applied_through(), self.mark_written.get())
+    }
+
+    pub(crate) fn flushed(&self, (settled, mark): (Lsn, Lsn)) {
+        self.settled.set(self.settled.get().max(settled));
+        self.mark.set(self.mark.get().max(mark));
+    }
+
+    /// The durable mark.
+    pub(crate) fn mark(&self) -> Lsn {
+        self.mark.get()
+    }
+
+    /// Waits for the next block; writes an empty one if there is nothing else. Its mark is durable then.
+    pub(crate) async fn write_mark(&self) -> Result<(), JournalFailed> {
+        // A block that is on its way already has an older mark.
+        let wanted = self.next.get();
+        self.wants_mark.set(true);
+        self.work.wake_one();
+        while self.written.get() <= wanted {
+            if self.has_failed.get() {
+                return Err(JournalFailed);
+            }
+            self.progress.wait().await;
+        }
+        Ok(())
+    }
+
+    /// For the writer: the next block as it is to be written, and whether it must be durable when it is.
+    pub(crate) async fn next_block(
+        &self,
+        owner: ThinIdentity,
+        place: impl Fn(u64) -> block::Lba,
+        to: &mut [u8],
+    ) -> (block::Lba, bool, Lsn) {
+        while self.filling.borrow().is_empty() && !self.wants_mark.get() {
+            self.work.wait().await;
+        }
+        let sequence = self.next.get();
+        assert!(self.used() < self.blocks, "admission keeps room in the ring");
+        let settled = self.settled.get();
+        let head = JournalHead { sequence, epoch: self.epoch.get(), settled };
+        let lba = place(sequence);
+        self.filling.borrow_mut().seal(head, lba, owner, to);
+        self.filling.borrow_mut().clear();
+        self.next.set(sequence + 1);
+        let fua = self.wants_mark.replace(false) && self.is_volatile;
+        self.progress.wake_all();
+        (lba, fua, settled)
+    }
+
+    /// The block has been written, or not.
+    pub(crate) fn written(&self, is_ok: bool, fua: bool, settled: Lsn) {
+        if !is_ok {
+            self.give_up();
+            return;
+        }
+        self.written.set(self.next.get());
+        self.mark_written.set(settled);
+        if fua || !self.is_volatile {
+            self.mark.set(self.mark.get().max(settled));
+        }
+        if !self.is_volatile {
+            self.settled.set(self.applied_through());
+        }
+        self.progress.wake_all();
+    }
+}

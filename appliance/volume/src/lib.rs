@@ -1,0 +1,38 @@
+//! The thin engine (layer 2): volumes, snapshots and clones over a journal and a copy-on-write map. No host is served from
+//! it yet; `pool` is what serves.
+//!
+//! ```text
+//!  Engine ── read ─────────▶ map ─▶ drive                                            1 read
+//!         ── write ─┬ owned ─▶ map ─▶ drive                                          1 write
+//!                   └ first ─▶ space ─▶ drive ∥ journal ─▶ map                       2 writes together
+//!         ── trim, snapshot, clone, delete ─▶ journal ─▶ map                         1 write
+//!         ── checkpoint: map ─▶ drive, then the root                  import: root ─▶ map ◀─ journal
+//! ```
+//!
+//! Invariants
+//! - What was confirmed is readable after a power cut: at once on drives without a volatile cache, else after a flush.
+//! - A block is old or new; one that was never written is zero and never shows what another volume stored.
+//! - A snapshot never changes, and making one takes the same time whatever its size.
+//! - A unit is used again only after the record that freed it is durable and nobody reads it any more.
+//! - A root names only nodes that are durable.
+//!
+//! Not here yet: several drives, checksums of data at rest, quotas of bandwidth, checkpoints beside writes.
+//! `docs/decisions/0009` says where these parts will live.
+#![forbid(unsafe_code)]
+
+mod change;
+mod checkpoint;
+mod engine;
+mod import;
+mod io;
+mod journal;
+pub mod limits;
+mod map;
+mod space;
+
+pub use change::NewVolume;
+pub use engine::{Engine, EngineError, Memory};
+pub use import::{ImportError, format, import};
+
+#[cfg(test)]
+mod tests;

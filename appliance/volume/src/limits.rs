@@ -1,0 +1,16 @@
+//! Bounds of the engine.
+
+/// Tasks that serve requests: what is under way together. Guessed: twice the queue depth at which a fast drive is busy.
+pub const TASKS_MAX: usize = 64;
+
+/// Nodes of the map for which room is kept beside those of the next checkpoint: what the requests under way may still
+/// change, four levels each.
+pub const NODE_RESERVE: usize = 4 * TASKS_MAX;
+
+/// Journal blocks that are kept for requests under way: each writes at most one record, and one empty block.
+pub const JOURNAL_RESERVE: u64 = 2 * TASKS_MAX as u64;
+
+/// The shortest journal: half of it may be in use before a checkpoint, beside the reserve.
+pub const JOURNAL_BLOCKS_MIN: u64 = 4 * JOURNAL_RESERVE;
+
+const _: () = assert!(JOURNAL_BLOCKS_MIN.is_multiple_of(ondisk::thin::AU_BLOCKS));

@@ -1,0 +1,261 @@
+//! The maps of all volumes in memory: trees that share what snapshots and clones have in common.
+//!
+//! ```text
+//!  volume ─▶ inner ─▶ leaf' (own copy)          references of a node: parents and volumes
+//!               └────┐                          references of a unit: leaves
+//!  snapshot ─▶ inner ─▶ leaf ─▶ units
+//! ```
+//!
+//! Invariants
+//! - A node with more than one reference is never changed: whoever changes what is below it gets a copy first. So a
+//!   snapshot is one more reference to a root, whatever its size.
+//! - Whoever may write to a unit in place is the only one who reaches it: each node on the way and the unit itself have
+//!   one reference.
+//! - A node that was changed since the last checkpoint has no place on the drive; its old place is given back only after
+//!   the next root no longer needs it.
+
+use crate::space::Space;
+use block::Lba;
+use ondisk::thin::{Au, LEAF_UNITS, Leaf, MapEntry, MapNode, NODE_POINTERS, Piece, Pointer};
+
+/// Names a node in memory.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub(crate) struct NodeId(usize);
+
+#[derive(Clone, Debug)]
+pub(crate) enum Body {
+    Inner { level: u8, children: Box<[Option<NodeId>; NODE_POINTERS]> },
+    Leaf(Box<Leaf>),
+}
+
+#[derive(Clone, Debug)]
+pub(crate) struct Node {
+    refs: u32,
+    /// Where it is stored as it is now.
+    pub(crate) disk: Option<Pointer>,
+    pub(crate) body: Body,
+}
+
+/// All nodes.
+#[derive(Debug, Default)]
+pub(crate) struct Map {
+    nodes: Vec<Option<Node>>,
+    free: Vec<NodeId>,
+    /// Nodes that have no place on the drive.
+    pub(crate) dirty: usize,
+    /// Places that the last root needs and the next one does not.
+    pub(crate) stale: Vec<Lba>,
+}
+
+/// Which child of a node of this level leads to a unit.
+fn slot(level: u8, unit: u64) -> usize {
+    let span = MapNode::span(level.saturating_sub(1)).expect("levels are bounded");
+    usize::try_from(unit / span % NODE_POINTERS as u64).expect("small")
+}
+
+fn leaf_slot(unit: u64) -> usize {
+    usize::try_from(unit % LEAF_UNITS as u64).expect("small")
+}
+
+fn pieces(entry: Option<MapEntry>) -> impl Iterator<Item = Piece> {
+    entry.into_iter().flat_map(|entry| core::iter::once(entry.own).chain(entry.base))
+}
+
+/// The entry without what is hidden or empty.
+pub(crate) fn normal(mut entry: MapEntry) -> Option<MapEntry> {
+    entry.base =
+        entry.base.map(|base| Piece { mask: base.mask & !entry.own.mask, ..base }).filter(|b| b.mask != 0);
+    if entry.own.mask == 0 {
+        entry = MapEntry { own: entry.base?, base: None };
+    }
+    Some(entry)
+}
+
+impl Map {
+    pub(crate) fn node(&self, id: NodeId) -> &Node {
+        self.nodes[id.0].as_ref().expect("references keep nodes")
+    }
+
+    fn node_mut(&mut self, id: NodeId) -> &mut Node {
+        self.nodes[id.0].as_mut().expect("references keep nodes")
+    }
+
+    /// A node with one reference.
+    pub(crate) fn add(&mut self, body: Body, disk: Option<Pointer>) -> NodeId {
+        self.dirty += usize::from(disk.is_none());
+        let node = Some(Node { refs: 1, disk, body });
+        if let Some(id) = self.free.pop() {
+            self.nodes[id.0] = node;
+            return id;
+        }
+        self.nodes.push(node);
+        NodeId(self.nodes.len() - 1)
+    }
+
+    pub(crate) fn retain(&mut self, id: NodeId) {
+        self.node_mut(id).refs += 1;
+    }
+
+    /// A new node of a level, without anything below it.
+    fn blank(&mut self, level: u8) -> NodeId {
+        let body = if level == 0 {
+            Body::Leaf(Box::new([None; LEAF_UNITS]))
+        } else {
+            Body::Inner { level, children: Box::new([None; NODE_POINTERS]) }
+        };
+        self.add(body, None)
+    }
+
+    /// A root one level above `root`.
+    pub(crate) fn raise(&mut self, root: NodeId, level: u8) -> NodeId {
+        let raised = self.blank(level);
+        let Body::Inner { children, .. } = &mut self.node_mut(raised).body else {
+            unreachable!("a raised root")
+        };
+        children[0] = Some(root);
+        raised
+    }
+
+    /// What a unit maps to, and whether somebody else reaches the same leaf.
+    pub(crate) fn lookup(&self, root: Option<NodeId>, unit: u64) -> (Option<MapEntry>, bool) {
+        let mut at = root;
+        let mut is_shared = false;
+        while let Some(id) = at {
+            let node = self.node(id);
+            is_shared |= node.refs > 1;
+            match &node.body {
+                Body::Inner { level, children } => at = children[slot(*level, unit)],
+                Body::Leaf(entries) => return (entries[leaf_slot(unit)], is_shared),
+            }
+        }
+        (None, is_shared)
+    }
+
+    /// Makes a node changeable: itself if it has one reference, else a copy. Its place on the drive is given up.
+    fn own(&mut self, id: NodeId, space: &mut Space) -> NodeId {
+        if self.node(id).refs == 1 {
+            if let Some(pointer) = self.node_mut(id).disk.take() {
+                self.stale.push(pointer.lba);
+                self.dirty += 1;
+            }
+            return id;
+        }
+        self.node_mut(id).refs -= 1;
+        let body = self.node(id).body.clone();
+        match &body {
+            Body::Inner { children, .. } => {
+                for child in children.iter().flatten() {
+                    self.retain(*child);
+                }
+            }
+            Body::Leaf(entries) => {
+                for piece in entries.iter().flat_map(|entry| pieces(*entry)) {
+                    space.retain(piece.au);
+                }
+            }
+        }
+        self.add(body, None)
+    }
+
+    /// Replaces the entry of a unit; gives the new root. References of units follow.
+    pub(crate) fn replace(
+        &mut self,
+        root: Option<NodeId>,
+        level: u8,
+        unit: u64,
+        entry: Option<MapEntry>,
+        space: &mut Space,
+    ) -> NodeId {
+        let node = match root {
+            Some(id) => self.own(id, space),
+            None => self.blank(level),
+        };
+        let child = match &mut self.node_mut(node).body {
+            Body::Inner { children, .. } => children[slot(level, unit)],
+            Body::Leaf(entries) => {
+                let old = core::mem::replace(&mut entries[leaf_slot(unit)], entry);
+                // A unit that stays keeps its reference: with a new one, and the old one given back only when that is durable,
+                // it would count as shared until then.
+                let stays = |of: Option<MapEntry>, au: Au| pieces(of).any(|piece| piece.au == au);
+                pieces(entry).filter(|p| !stays(old, p.au)).for_each(|piece| space.retain(piece.au));
+                pieces(old).filter(|p| !stays(entry, p.au)).for_each(|piece| space.release(piece.au));
+                return node;
+            }
+        };
+        let child = self.replace(child, level - 1, unit, entry, space);
+        if let Body::Inner { children, .. } = &mut self.node_mut(node).body {
+            children[slot(level, unit)] = Some(child);
+        }
+        node
+    }
+
+    /// One reference less; what nobody reaches any more goes, with all that only it reached.
+    pub(crate) fn release(&mut self, id: NodeId, space: &mut Space) {
+        let node = self.node_mut(id);
+        node.refs -= 1;
+        if node.refs > 0 {
+            return;
+        }
+        let Some(node) = self.nodes[id.0].take() else { return };
+        self.free.push(id);
+        match node.disk {
+            Some(pointer) => self.stale.push(pointer.lba),
+            None => self.dirty -= 1,
+        }
+        match node.body {
+            Body::Inner { children, .. } => {
+                for child in children.into_iter().flatten() {
+                    self.release(child, space);
+                }
+            }
+            Body::Leaf(entries) => {
+                entries.iter().flat_map(|entry| pieces(*entry)).for_each(|piece| space.release(piece.au));
+            }
+        }
+    }
+
+    /// The nodes below a root that have no place, children before parents, with the first unit that each covers.
+    pub(crate) fn dirty_below(&self, root: NodeId, first_unit: u64, found: &mut Vec<(NodeId, u64)>) {
+        let node = self.node(root);
+        if node.disk.is_some() || found.iter().any(|(id, _)| *id == root) {
+            return;
+        }
+        if let Body::Inner { level, children } = &node.body {
+            let span = MapNode::span(level - 1).expect("levels are bounded");
+            for (child, at) in children.iter().zip(0..) {
+                if let Some(child) = child {
+                    self.dirty_below(*child, first_unit + at * span, found);
+                }
+            }
+        }
+        found.push((root, first_unit));
+    }
+
+    /// A node as it is stored; its children have their places.
+    pub(crate) fn stored(&self, id: NodeId) -> MapNode {
+        match &self.node(id).body {
+            Body::Leaf(entries) => MapNode::Leaf(entries.clone()),
+            Body::Inner { level, children } => {
+                let place = |child: NodeId| self.node(child).disk.expect("children are written first");
+                MapNode::Inner { level: *level, children: Box::new(children.map(|child| child.map(place))) }
+            }
+        }
+    }
+
+    /// A node has been written.
+    pub(crate) fn placed(&mut self, id: NodeId, pointer: Pointer) {
+        self.node_mut(id).disk = Some(pointer);
+        self.dirty -= 1;
+    }
+}
+
+#[cfg(test)]
+impl Map {
+    pub(crate) fn places(&self) -> impl Iterator<Item = Lba> {
+        self.nodes.iter().flatten().filter_map(|node| node.disk).map(|pointer| pointer.lba)
+    }
+
+    pub(crate) fn refs(&self, id: NodeId) -> u32 {
+        self.node(id).refs
+    }
+}

@@ -1,0 +1,8 @@
+//! Tests of the engine: what each request costs, stories with snapshots and full pools, and lives under power cuts.
+
+mod audit;
+mod damage;
+mod power_cut;
+mod small_scope;
+mod stories;
+mod world;

@@ -1,0 +1,131 @@
+//! What each request costs the drive, and what a full pool still does.
+
+use super::audit::audit;
+use super::world::{Request, World};
+use ondisk::thin::VolumeKind;
+use sim::Drive;
+
+/// A world with one volume of so many blocks; drives have no volatile cache.
+fn world(mib: u64, blocks: u64) -> World {
+    let mut drive = Drive::new("S0", mib);
+    drive.geometry.is_volatile = false;
+    let mut world = World::new(1, drive);
+    let new = world.fresh_name(VolumeKind::Volume);
+    act(&mut world, Request::Create { blocks, new });
+    world
+}
+
+/// Does one request to its end; gives the commands that it took: reads, writes, flushes.
+fn act(world: &mut World, request: Request) -> [u64; 3] {
+    let before = world.served().devices.with(0, |d| d.drive.commands());
+    world.send(request);
+    world.settle().expect("no cut is planned");
+    let after = world.served().devices.with(0, |d| d.drive.commands());
+    core::array::from_fn(|n| after[n] - before[n])
+}
+
+fn write(world: &mut World, volume: u32, first: u64, blocks: u64) -> [u64; 3] {
+    let versions = world.versions(blocks);
+    act(world, Request::Write { volume, first, versions })
+}
+
+fn read(world: &mut World, volume: u32, first: u64, blocks: u64) -> [u64; 3] {
+    let mark = world.history.mark();
+    act(world, Request::Read { volume, first, blocks, mark })
+}
+
+fn snapshot(world: &mut World, origin: u32) -> [u64; 3] {
+    let (new, mark) = (world.fresh_name(VolumeKind::Snapshot), world.history.mark());
+    act(world, Request::Snapshot { origin, new, mark })
+}
+
+/// Goal: the table of `io.rs`: an overwrite is one write, a first write (also after a snapshot) two and no read, a read one
+/// read, a snapshot one write whatever was mapped.
+#[test]
+fn requests_cost_what_they_should() {
+    let mut world = world(64, 4000);
+    assert_eq!(write(&mut world, 1, 0, 16), [0, 2, 0], "first write");
+    act(&mut world, Request::Checkpoint);
+    assert_eq!(write(&mut world, 1, 0, 16), [0, 1, 0], "overwrite");
+    assert_eq!(write(&mut world, 1, 3, 1), [0, 1, 0], "overwrite of a part");
+    assert_eq!(read(&mut world, 1, 0, 16), [1, 0, 0]);
+    assert_eq!(read(&mut world, 1, 16, 16), [0, 0, 0], "nothing is there");
+    for unit in 1..200 {
+        write(&mut world, 1, unit * 16, 16);
+    }
+    assert_eq!(snapshot(&mut world, 1), [0, 1, 0], "with 200 units mapped");
+    assert_eq!(write(&mut world, 1, 3, 1), [0, 2, 0], "first write after a snapshot");
+    assert_eq!(read(&mut world, 1, 0, 16), [3, 0, 0], "before, in and behind the new block");
+    assert_eq!(write(&mut world, 1, 4, 1), [0, 2, 0], "the next one joins it");
+    snapshot(&mut world, 1);
+    assert_eq!(write(&mut world, 1, 5, 1), [3, 2, 0], "a third layer is merged");
+    assert_eq!(read(&mut world, 1, 0, 16), [1, 0, 0], "and lies together");
+    assert_eq!(act(&mut world, Request::Trim { volume: 1, first: 0, blocks: 16 }), [0, 1, 0]);
+    assert_eq!(act(&mut world, Request::Delete { volume: 2 }), [0, 1, 0]);
+    act(&mut world, Request::Checkpoint);
+    audit(&world.served().engine);
+}
+
+/// Goal: the first overwrite of a block whose record an import would still compare waits for a mark; later ones do not.
+#[test]
+fn unsettled_blocks_are_settled_before_they_are_overwritten() {
+    let mut world = world(64, 4000);
+    write(&mut world, 1, 0, 1);
+    assert_eq!(write(&mut world, 1, 0, 1), [0, 2, 0], "an empty journal block, then the data");
+    assert_eq!(write(&mut world, 1, 0, 1), [0, 1, 0]);
+}
+
+/// Goal: a full pool refuses first writes, goes on with overwrites, and trims, deletes and snapshots still work; what they
+/// free can be used. TRIM frees space, and it is seen.
+#[test]
+fn a_full_pool_still_does_what_needs_no_space() {
+    let mut world = world(16, 16 << 10);
+    let free = |world: &mut World| world.served().engine.free().0;
+    let before = free(&mut world);
+    let mut units = 0;
+    while write(&mut world, 1, units * 16, 16) != [0, 0, 0] {
+        units += 1;
+    }
+    assert!(units > 100, "{units} units");
+    assert_eq!(write(&mut world, 1, 0, 16), [0, 1, 0], "an overwrite");
+    snapshot(&mut world, 1);
+    assert_eq!(write(&mut world, 1, 0, 16), [0, 0, 0], "this needs a unit now");
+    act(&mut world, Request::Delete { volume: 2 });
+    assert!(write(&mut world, 1, 0, 16)[1] > 0, "the volume owns its units again");
+    act(&mut world, Request::Trim { volume: 1, first: 0, blocks: 160 });
+    assert_eq!(write(&mut world, 1, units * 16, 16)[1], 2, "what was trimmed is used again");
+    act(&mut world, Request::Trim { volume: 1, first: 0, blocks: 16 << 10 });
+    act(&mut world, Request::Checkpoint);
+    audit(&world.served().engine);
+    assert!(free(&mut world) + 32 >= before, "all but the map is free again");
+    world.end(false);
+    world.recover(false).expect("no cut is planned");
+}
+
+/// Goal: a volume that grows keeps its contents, also past the reach of its map, and its snapshots keep their length.
+#[test]
+fn volumes_grow() {
+    let mut world = world(64, 10);
+    write(&mut world, 1, 0, 10);
+    snapshot(&mut world, 1);
+    act(&mut world, Request::Grow { volume: 1, blocks: 5_000_000 });
+    write(&mut world, 1, 4_999_990, 5);
+    world.end(false);
+    world.recover(false).expect("no cut is planned");
+    assert_eq!(world.volumes[&2].1, 10);
+    assert_eq!(read(&mut world, 1, 4_999_990, 5), [1, 0, 0]);
+}
+
+/// Goal: the story of a unit that grew under a volatile cache: it is still the volume's own one, so the next write goes in place,
+/// and a power cut that loses the data of the one before leaves the older blocks.
+#[test]
+fn a_unit_that_grew_is_not_taken_for_shared() {
+    let mut world = World::new(1, Drive::new("S0", 64));
+    let new = world.fresh_name(VolumeKind::Volume);
+    act(&mut world, Request::Create { blocks: 4000, new });
+    write(&mut world, 1, 0, 1);
+    assert_eq!(write(&mut world, 1, 1, 1), [0, 2, 0], "the second block of the unit");
+    act(&mut world, Request::Checkpoint);
+    assert_eq!(write(&mut world, 1, 2, 1), [0, 2, 0]);
+    assert_eq!(write(&mut world, 1, 0, 1), [0, 1, 0], "in place");
+}

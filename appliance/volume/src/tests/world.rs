@@ -1,0 +1,472 @@
+//! An engine on a simulated drive with tasks that serve requests, and an oracle that knows what may be read.
+
+use super::audit::audit;
+use crate::{Engine, EngineError, ImportError, Memory, NewVolume, format, import};
+use block::{BLOCK_SIZE, Blocks};
+use core::cell::RefCell;
+use ondisk::Name;
+use ondisk::thin::{ThinIdentity, VolumeKind};
+use sim::{Drive, History, Random, SimDrive, Trace};
+use std::collections::BTreeMap;
+use std::rc::Rc;
+use task::{Core, Devices, Executor, Mailbox};
+use uuid::Uuid;
+
+/// Tasks that serve requests.
+const TASKS: usize = 8;
+pub(super) const JOURNAL_BLOCKS: u64 = crate::limits::JOURNAL_BLOCKS_MIN;
+
+/// The power failed.
+#[derive(Debug)]
+pub(super) struct PowerCut;
+
+#[derive(Clone, Debug)]
+pub(super) enum Request {
+    Read { volume: u32, first: u64, blocks: u64, mark: u64 },
+    Write { volume: u32, first: u64, versions: Vec<u64> },
+    Trim { volume: u32, first: u64, blocks: u64 },
+    Flush { mark: u64 },
+    Checkpoint,
+    Create { blocks: u64, new: NewVolume },
+    Snapshot { origin: u32, new: NewVolume, mark: u64 },
+    Grow { volume: u32, blocks: u64 },
+    Delete { volume: u32 },
+}
+
+#[derive(Debug)]
+pub(super) enum Answer {
+    Done,
+    Data(Vec<u8>),
+    Number(u32),
+}
+
+type Reply = (Request, Result<Answer, EngineError>);
+
+/// A pool that is served.
+pub(super) struct Served {
+    executor: Executor,
+    pub(super) devices: Rc<Devices<SimDrive>>,
+    pub(super) engine: Rc<Engine<SimDrive>>,
+    requests: Rc<Mailbox<Request>>,
+    replies: Rc<Mailbox<Reply>>,
+    pub(super) under_way: usize,
+}
+
+/// What should be there: kind and length by number.
+pub(super) type Volumes = BTreeMap<u32, (VolumeKind, u64)>;
+
+pub(super) struct World {
+    /// Between two lives of the engine.
+    pub(super) drive: Option<Drive>,
+    pub(super) served: Option<Served>,
+    pub(super) random: Random,
+    pub(super) trace: Trace,
+    pub(super) cut_in: Option<u64>,
+    pub(super) history: History,
+    pub(super) volumes: Volumes,
+    /// The number of the next volume.
+    next: u32,
+    /// A change that was asked for and not answered.
+    pub(super) pending: Option<Request>,
+    pub(super) version: u64,
+    pub(super) names: u64,
+}
+
+pub(super) fn identity() -> ThinIdentity {
+    ThinIdentity { pool: Uuid::from_u128(1), drive: Uuid::from_u128(2) }
+}
+
+/// A block that says which version it is, and where it belongs.
+fn content(version: u64, lba: u64) -> Vec<u8> {
+    let mut block = vec![0; BLOCK_SIZE];
+    if version > 0 {
+        block[..8].copy_from_slice(&version.to_le_bytes());
+        block[8..16].copy_from_slice(&lba.to_le_bytes());
+        block[BLOCK_SIZE - 8..].copy_from_slice(&version.to_le_bytes());
+    }
+    block
+}
+
+fn version_of(block: &[u8], lba: u64) -> u64 {
+    let version = u64::from_le_bytes(block[..8].try_into().expect("eight bytes"));
+    assert_eq!(block, content(version, lba), "block {lba} shows what was never written there");
+    version
+}
+
+async fn serve(engine: &Engine<SimDrive>, request: &Request) -> Result<Answer, EngineError> {
+    match request.clone() {
+        Request::Read { volume, first, blocks, .. } => {
+            let len = Blocks(blocks).buffer_len().expect("small");
+            engine.read(volume, first, vec![0xaa; len]).await.map(Answer::Data)
+        }
+        Request::Write { volume, first, versions } => {
+            let data: Vec<Vec<u8>> = (first..).zip(&versions).map(|(lba, v)| content(*v, lba)).collect();
+            engine.write(volume, first, data.concat()).await.map(|()| Answer::Done)
+        }
+        Request::Trim { volume, first, blocks } => {
+            engine.trim(volume, first, Blocks(blocks)).await.map(|()| Answer::Done)
+        }
+        Request::Flush { .. } => engine.flush().await.map(|()| Answer::Done),
+        Request::Checkpoint => engine.checkpoint().await.map(|()| Answer::Done),
+        Request::Create { blocks, new } => engine.create(Blocks(blocks), new).await.map(Answer::Number),
+        Request::Snapshot { origin, new, .. } => engine.snapshot(origin, new).await.map(Answer::Number),
+        Request::Grow { volume, blocks } => engine.grow(volume, Blocks(blocks)).await.map(|()| Answer::Done),
+        Request::Delete { volume } => engine.delete(volume).await.map(|()| Answer::Done),
+    }
+}
+
+impl World {
+    /// A formatted drive, served.
+    pub(super) fn new(seed: u64, drive: Drive) -> Self {
+        let mut world = Self {
+            drive: Some(drive),
+            served: None,
+            random: Random(seed),
+            trace: Trace::default(),
+            cut_in: None,
+            history: History::default(),
+            volumes: Volumes::new(),
+            next: 1,
+            pending: None,
+            version: 0,
+            names: 0,
+        };
+        world.start(true).expect("no cut").expect("a blank drive");
+        world
+    }
+
+    /// The same drive and the same oracle, for another life.
+    pub(super) fn copy(&self) -> Self {
+        Self {
+            drive: self.drive.clone(),
+            served: None,
+            random: self.random.clone(),
+            trace: Trace::default(),
+            cut_in: None,
+            history: self.history.clone(),
+            volumes: self.volumes.clone(),
+            next: self.next,
+            pending: None,
+            version: self.version,
+            names: self.names,
+        }
+    }
+
+    pub(super) fn served(&mut self) -> &mut Served {
+        self.served.as_mut().expect("the pool is served")
+    }
+
+    fn note(&mut self, event: impl core::hash::Hash) -> Result<(), PowerCut> {
+        self.trace.note(event);
+        match &mut self.cut_in {
+            Some(0) => return Err(PowerCut),
+            Some(steps) => *steps -= 1,
+            None => {}
+        }
+        Ok(())
+    }
+
+    /// Formats or imports the drive, and begins to serve it.
+    pub(super) fn start(&mut self, is_new: bool) -> Result<Result<(), ImportError>, PowerCut> {
+        let core = Core::new();
+        let drive = SimDrive::new(self.drive.take().expect("the drive is there"));
+        let devices = Rc::new(Devices::new(&core, vec![drive]));
+        let mut executor = Executor::new(&core);
+        let found = Rc::new(RefCell::new(None));
+        let (of_task, result, of_core) = (devices.clone(), found.clone(), core.clone());
+        executor.spawn(async move {
+            let memory: Rc<Memory<Vec<u8>>> = Rc::new(|len| vec![0xaa; len]);
+            let opened = if is_new {
+                format(&of_core, of_task, memory, identity(), JOURNAL_BLOCKS).await.map_err(ImportError::from)
+            } else {
+                import(&of_core, of_task, memory).await
+            };
+            *result.borrow_mut() = Some(opened);
+        });
+        loop {
+            executor.run();
+            if let Some(opened) = found.borrow_mut().take() {
+                match opened {
+                    Ok(engine) => {
+                        self.served = Some(Served::new(&core, executor, devices, Rc::new(engine)));
+                        return Ok(Ok(()));
+                    }
+                    Err(error) => {
+                        self.drive = Some(devices.with(0, |d| d.drive.clone()));
+                        return Ok(Err(error));
+                    }
+                }
+            }
+            devices.with(0, |d| d.step(&mut self.random));
+            devices.poll();
+            if self.note("import").is_err() {
+                devices.with(0, |d| d.power_cut(&mut self.random));
+                self.drive = Some(devices.with(0, |d| d.drive.clone()));
+                return Err(PowerCut);
+            }
+        }
+    }
+
+    /// Sends a request; the oracle learns what may be from now on.
+    pub(super) fn send(&mut self, request: Request) {
+        match &request {
+            Request::Write { volume, first, versions } => {
+                for (lba, version) in (*first..).zip(versions) {
+                    self.history.begin(u64::from(*volume), lba, *version);
+                }
+            }
+            Request::Trim { volume, first, blocks } => {
+                for lba in *first..first + blocks {
+                    self.history.begin(u64::from(*volume), lba, 0);
+                }
+            }
+            Request::Create { .. }
+            | Request::Snapshot { .. }
+            | Request::Grow { .. }
+            | Request::Delete { .. } => {
+                self.pending = Some(request.clone());
+            }
+            Request::Read { .. } | Request::Flush { .. } | Request::Checkpoint => {}
+        }
+        let served = self.served();
+        served.requests.put(request).expect("room");
+        served.under_way += 1;
+    }
+
+    /// One command of the drive ends, if there is one; gives the answers that follow.
+    pub(super) fn step(&mut self) -> Result<Vec<Reply>, PowerCut> {
+        let random = &mut self.random;
+        let served = self.served.as_mut().expect("the pool is served");
+        served.executor.run();
+        let is_busy = served.devices.with(0, |d| {
+            let is_busy = !d.is_idle();
+            if is_busy {
+                d.step(random);
+            }
+            is_busy
+        });
+        served.devices.poll();
+        served.executor.run();
+        let mut replies = Vec::new();
+        while let Some(reply) = served.replies.try_take() {
+            served.under_way -= 1;
+            replies.push(reply);
+        }
+        assert!(is_busy || !replies.is_empty() || served.under_way == 0, "requests wait for nothing");
+        self.note((is_busy, replies.len()))?;
+        for reply in &replies {
+            self.trace.note(format!("{:?} {:?}", reply.0, reply.1.as_ref().map(drop)));
+        }
+        Ok(replies)
+    }
+
+    /// Goes on until everything is answered; the oracle judges the answers.
+    pub(super) fn settle(&mut self) -> Result<(), PowerCut> {
+        while self.served().under_way > 0 {
+            self.go()?;
+        }
+        Ok(())
+    }
+
+    pub(super) fn go(&mut self) -> Result<(), PowerCut> {
+        for (request, result) in self.step()? {
+            self.judge(&request, result);
+        }
+        Ok(())
+    }
+
+    fn judge(&mut self, request: &Request, result: Result<Answer, EngineError>) {
+        let is_volatile = self.served().engine.is_volatile;
+        let is_gone = |volume: &u32| !self.volumes.contains_key(volume);
+        match (request, result) {
+            (Request::Read { volume, first, mark, .. }, Ok(Answer::Data(data))) => {
+                for (lba, block) in (*first..).zip(data.chunks(BLOCK_SIZE)) {
+                    self.check(*volume, lba, *mark, version_of(block, lba));
+                }
+            }
+            // It was deleted while this was under way.
+            (Request::Write { volume, .. } | Request::Trim { volume, .. }, _) if is_gone(volume) => {}
+            (Request::Write { volume, first, versions }, result) => {
+                for (lba, version) in (*first..).zip(versions) {
+                    match result {
+                        Ok(_) => self.history.end(u64::from(*volume), lba, *version),
+                        Err(_) => self.history.fail(u64::from(*volume), lba, *version),
+                    }
+                }
+            }
+            (Request::Trim { volume, first, blocks }, result) => {
+                for lba in *first..first + blocks {
+                    match result {
+                        Ok(_) => self.history.end(u64::from(*volume), lba, 0),
+                        Err(_) => self.history.fail(u64::from(*volume), lba, 0),
+                    }
+                }
+            }
+            (Request::Flush { mark }, Ok(_)) => self.history.flushed(*mark),
+            (change, Ok(answer)) => self.changed(change, &answer),
+            (_, Err(_)) => self.pending = None,
+        }
+        if !is_volatile {
+            self.history.all_durable();
+        }
+    }
+
+    fn check(&mut self, volume: u32, lba: u64, mark: u64, version: u64) {
+        let owner = u64::from(volume);
+        let verdict = match self.volumes.get(&volume) {
+            Some((VolumeKind::Snapshot, _)) => self.history.check_snapshot(owner, lba, version),
+            Some((VolumeKind::Volume, _)) => self.history.check_read(owner, lba, mark, version),
+            // It was deleted while it was read.
+            None => return,
+        };
+        assert_eq!(verdict, Ok(()));
+    }
+
+    /// A change was confirmed.
+    fn changed(&mut self, change: &Request, answer: &Answer) {
+        if let Answer::Number(number) = answer {
+            assert_eq!(*number, self.next, "numbers grow");
+        }
+        if let Request::Snapshot { origin, mark, .. } = change {
+            self.history.fork(u64::from(*origin), u64::from(self.next), *mark);
+        }
+        if !matches!(change, Request::Checkpoint) {
+            self.pending = None;
+        }
+        self.become_after(change);
+    }
+
+    /// The volumes are as they are after a change.
+    fn become_after(&mut self, change: &Request) {
+        self.volumes = applied(&self.volumes, self.next, change);
+        self.next += u32::from(matches!(change, Request::Create { .. } | Request::Snapshot { .. }));
+        if let Request::Delete { volume } = change {
+            self.history.forget(u64::from(*volume));
+        }
+    }
+
+    /// The power fails, or (with `is_crash`) only the engine ends while the drive keeps running.
+    pub(super) fn end(&mut self, is_crash: bool) {
+        self.cut_in = None;
+        let Some(served) = self.served.take() else { return };
+        let random = &mut self.random;
+        served.devices.with(0, |d| if is_crash { d.restart(random) } else { d.power_cut(random) });
+        self.drive = Some(served.devices.with(0, |d| d.drive.clone()));
+    }
+
+    /// Imports and compares with what should be there. `is_crash`: nothing was lost but what was under way.
+    pub(super) fn recover(&mut self, is_crash: bool) -> Result<(), PowerCut> {
+        self.start(false)?.expect("the drive has no fault");
+        if is_crash {
+            self.history.all_durable();
+        }
+        audit(&self.served().engine);
+        let found: Volumes = self
+            .served()
+            .engine
+            .volumes()
+            .into_iter()
+            .map(|(n, _, _, kind, blocks)| (n, (kind, blocks.0)))
+            .collect();
+        if found != self.volumes {
+            let pending = self.pending.take().expect("what is there was confirmed or asked for");
+            assert_eq!(found, applied(&self.volumes, self.next, &pending));
+            if let Request::Snapshot { origin, .. } = pending {
+                self.history.fork_after_cut(u64::from(origin), u64::from(self.next));
+            }
+            self.become_after(&pending);
+        }
+        self.pending = None;
+        self.read_back()
+    }
+
+    /// Reads every block that has a history, and some others; snapshots first, since they tell what their origins were.
+    fn read_back(&mut self) -> Result<(), PowerCut> {
+        let mut order: Vec<(u32, VolumeKind)> =
+            self.volumes.iter().map(|(n, (kind, _))| (*n, *kind)).collect();
+        order.sort_by_key(|(number, kind)| (*kind == VolumeKind::Volume, *number));
+        for (volume, kind) in order {
+            let lbas: Vec<u64> = self.history.known(u64::from(volume)).chain([0]).collect();
+            for lba in lbas {
+                let mark = self.history.mark();
+                self.send(Request::Read { volume, first: lba, blocks: 1, mark });
+                while self.served().under_way > 0 {
+                    for (_, result) in self.step()? {
+                        let Ok(Answer::Data(data)) = result else { panic!("{volume} {lba}: {result:?}") };
+                        let (owner, version) = (u64::from(volume), version_of(&data, lba));
+                        let verdict = match kind {
+                            VolumeKind::Snapshot => self.history.check_snapshot(owner, lba, version),
+                            VolumeKind::Volume => self.history.check_after_cut(owner, lba, version),
+                        };
+                        assert_eq!(verdict, Ok(()));
+                    }
+                }
+            }
+        }
+        Ok(())
+    }
+
+    pub(super) fn fresh_name(&mut self, kind: VolumeKind) -> NewVolume {
+        self.names += 1;
+        let name = Name::new(&format!("v{}", self.names)).expect("a good name");
+        NewVolume { uuid: Uuid::from_u128(u128::from(self.names) + 100), name, kind }
+    }
+
+    /// New versions for so many blocks.
+    pub(super) fn versions(&mut self, count: u64) -> Vec<u64> {
+        self.version += count;
+        (self.version - count + 1..=self.version).collect()
+    }
+}
+
+/// The volumes after a change; a new one gets the number `next`.
+fn applied(volumes: &Volumes, next: u32, change: &Request) -> Volumes {
+    let mut volumes = volumes.clone();
+    match change {
+        Request::Create { blocks, new } => {
+            volumes.insert(next, (new.kind, *blocks));
+        }
+        Request::Snapshot { origin, new, .. } => {
+            let blocks = volumes[origin].1;
+            volumes.insert(next, (new.kind, blocks));
+        }
+        Request::Grow { volume, blocks } => {
+            volumes.insert(*volume, (VolumeKind::Volume, *blocks));
+        }
+        Request::Delete { volume } => {
+            volumes.remove(volume);
+        }
+        Request::Read { .. } | Request::Write { .. } | Request::Trim { .. } => {}
+        Request::Flush { .. } | Request::Checkpoint => {}
+    }
+    volumes
+}
+
+impl Served {
+    fn new(
+        core: &Rc<Core>,
+        mut executor: Executor,
+        devices: Rc<Devices<SimDrive>>,
+        engine: Rc<Engine<SimDrive>>,
+    ) -> Self {
+        let requests: Rc<Mailbox<Request>> = Rc::new(Mailbox::new(core, TASKS));
+        let replies = Rc::new(Mailbox::new(core, TASKS));
+        executor.spawn(engine.clone().write_journal());
+        for _ in 0..TASKS {
+            let (requests, replies, engine) = (requests.clone(), replies.clone(), engine.clone());
+            executor.spawn(async move {
+                loop {
+                    let request = requests.take().await;
+                    let result = serve(&engine, &request).await;
+                    replies.put((request, result)).expect("as many replies as requests");
+                }
+            });
+        }
+        Self { executor, devices, engine, requests, replies, under_way: 0 }
+    }
+
+    /// Requests that may still be sent.
+    pub(super) fn room(&self) -> usize {
+        TASKS - self.under_way
+    }
+}

@@ -68,3 +68,34 @@ impl Drop for EndProcessOnPanic {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::os::unix::process::ExitStatusExt;
+    use std::process::{Command, Stdio};
+
+    /// Goal: a socket core that fails takes the process with it, also where panics unwind; one that ends well does not. Method: this
+    /// test, once more, in a process of its own.
+    #[test]
+    fn failing_core_ends_the_process() {
+        const FAILING: &str = "A_CORE_FAILS_HERE";
+        if std::env::var_os(FAILING).is_some() {
+            let _ = thread::spawn(|| {
+                let _guard = EndProcessOnPanic;
+                panic!("as the test wants it");
+            })
+            .join();
+            return;
+        }
+        drop(EndProcessOnPanic);
+        let own = std::env::current_exe().expect("this program");
+        let name = "sockets::tests::failing_core_ends_the_process";
+        let mut child = Command::new(own);
+        child.args(["--exact", name, "--nocapture"]).env(FAILING, "1").stdout(Stdio::null());
+        let output = child.output().expect("it runs");
+        assert_eq!(output.status.signal(), Some(libc::SIGABRT));
+        let said = String::from_utf8_lossy(&output.stderr);
+        assert!(said.contains("as the test wants it") && said.contains("a socket core has failed"), "{said}");
+    }
+}

@@ -2,7 +2,7 @@
 
 use super::{Bench, ROUNDS_MAX, arena, send_too_much, wait_for};
 use crate::limits::{STAGING_BYTES, STAGINGS_MAX};
-use crate::{Ahead, CoreSeed, Event, Net, Received, SocketId, Waker};
+use crate::{Ahead, CoreSeed, Event, Net, Received, SocketCore, SocketId, Waker};
 use core::time::Duration;
 use std::io::{Read, Write};
 use std::net::{SocketAddr, TcpStream};
@@ -229,13 +229,94 @@ fn drop_without_cores() {
     drop(net);
 }
 
+/// A socket core on this thread, which runs when the test says so.
+fn by_hand() -> (Net, SocketAddr, SocketCore) {
+    let (mut net, mut seeds) = Net::with_cores(&Waker::new().expect("an eventfd"), 1).expect("an io_uring");
+    let core = seeds.remove(0).start().expect("an io_uring");
+    let (_, address) = net.listen("127.0.0.1:0".parse().expect("an address")).expect("a port");
+    (net, address, core)
+}
+
+/// Goal: what has arrived for connections that nobody watches any more is kept elsewhere, and the core gets all its staging memory back.
+#[test]
+fn news_that_nobody_wants_keep_no_staging_memory() {
+    let (mut net, address, mut core) = by_hand();
+    let mut others = Vec::new();
+    for _ in 0..STAGINGS_MAX {
+        let (socket, mut stream) = accept(&mut net, address);
+        net.watch(socket, true);
+        stream.write_all(b"x").expect("sent");
+        core.round();
+        let Some(Event::Readable { .. }) = net.poll() else { panic!("it has arrived") };
+        net.watch(socket, false);
+        others.push((socket, stream));
+    }
+    let (socket, mut stream) = accept(&mut net, address);
+    net.watch(socket, true);
+    stream.write_all(b"y").expect("sent");
+    net.flush();
+    core.round();
+    let Some(Event::Readable { .. }) = net.poll() else { panic!("there is memory for it") };
+    assert_eq!(net.receive(socket, &mut [], &mut staging(), 1), Received::Bytes(1));
+    net.watch(others[0].0, true);
+    let Some(Event::Readable { .. }) = net.poll() else { panic!("it was kept") };
+    let mut staging = staging();
+    assert_eq!((net.receive(others[0].0, &mut [], &mut staging, 1), staging[0]), (Received::Bytes(1), b'x'));
+    drop(core);
+}
+
+/// Goal: a buffer that is lent stays so after its connection was closed, until the core says that it has let go.
+#[test]
+fn lent_memory_is_nobodys_until_the_core_says_so() {
+    let (mut net, address, mut core) = by_hand();
+    let arena = arena();
+    let before = arena.usage();
+    let (socket, _stream) = accept(&mut net, address);
+    let place = arena.alloc(4096).expect("a slot");
+    net.prepare(socket, Ahead { staged_max: 1, place: Some((place, 0..4096)) });
+    net.watch(socket, true);
+    assert!(net.take_placed(socket).is_none(), "the core may fill it");
+    net.close(socket);
+    net.flush();
+    assert!(net.poll().is_none() && net.take_placed(socket).is_none());
+    assert_ne!(arena.usage(), before, "the core may still fill it");
+    core.round();
+    let Some(Event::Closed { .. }) = net.poll() else { panic!("it is gone") };
+    assert_eq!(arena.usage(), before);
+    drop(core);
+}
+
+/// Goal: what a socket core has to say ends the home core's sleep, and an order that of a socket core. (A sleep that is slept through is
+/// longer than a test may take.)
+#[test]
+fn news_and_orders_end_the_sleep() {
+    let (mut net, address, _threads) = spread(1);
+    let (socket, mut stream) = accept(&mut net, address);
+    let mut staging = staging();
+    net.watch(socket, true);
+    for byte in 0..50 {
+        stream.write_all(&[byte]).expect("sent");
+        let received = loop {
+            match net.poll() {
+                Some(Event::Readable { .. }) => break net.receive(socket, &mut [], &mut staging, 1),
+                Some(_) => {}
+                None => net.wait(Duration::from_secs(600)),
+            }
+        };
+        assert_eq!((received, staging[0]), (Received::Bytes(1), byte));
+        let mut outgoing = net.outgoing();
+        outgoing.push_bytes(&[byte]);
+        assert!(net.send(socket, outgoing).is_none());
+        net.flush();
+        stream.read_exact(&mut [0]).expect("the core was woken");
+    }
+}
+
 /// Goal: a connection that ends and one that begins in the same round of their core, which gives one the place of the other, are told
-/// apart. Method: the core runs on this thread, when the test says so.
+/// apart.
 #[test]
 fn one_place_in_one_round() {
-    let (mut net, mut seeds) = Net::with_cores(&Waker::new().expect("an eventfd"), 1).expect("an io_uring");
-    let mut core = seeds.remove(0).start().expect("an io_uring");
-    let (_, address) = net.listen("127.0.0.1:0".parse().expect("an address")).expect("a port");
+    let (mut net, address, mut core) = by_hand();
     let (first, _stream) = accept(&mut net, address);
     core.round();
     net.close(first);

@@ -32,7 +32,8 @@ struct Play {
     stored: Sectors,
     expected: Sectors,
     /// What stands in the data of a command, by its tag; a number that no other has.
-    stamps: BTreeMap<(ConnectionId, u32), u32>,
+    /// And its namespace as it was when it was accepted.
+    stamps: BTreeMap<(ConnectionId, u32), (u32, Known)>,
     next_stamp: u32,
     /// Per connection, the fused half that was its last command.
     before: BTreeMap<ConnectionId, Before>,
@@ -169,7 +170,7 @@ impl Play {
                 assert_eq!(pending.io.volume, volume, "it is for that volume and no other");
                 let tag = pending.tag;
                 let stamp = self.stamp(&sqe, known.expect("it exists"), choices);
-                self.stamps.insert((id, tag), stamp);
+                self.stamps.insert((id, tag), (stamp, known.expect("it exists")));
                 if fuse == 1 {
                     self.before.insert(id, Before::First(sqe));
                 }
@@ -305,16 +306,16 @@ impl Play {
             );
             return;
         }
-        let known = self.world.namespaces.values().find(|known| known.volume == pending.io.volume).copied();
-        let (Some(known), None) = (known, error) else {
+        let is_there = self.world.namespaces.values().any(|known| known.volume == pending.io.volume);
+        let (true, None) = (is_there, error) else {
             // The volume is gone, or a drive has failed: nothing has happened.
             self.world.end_io(index, pending, Err(error.unwrap_or(MediaError::OutOfRange)));
             return;
         };
         let id = self.world.open[index].id;
-        let stamp = self.stamps[&(id, pending.tag)];
+        let (stamp, known) = self.stamps[&(id, pending.tag)];
         let compared = match pending.half {
-            Half::Second(first) => Some(self.stamps[&(id, first)]),
+            Half::Second(first) => Some(self.stamps[&(id, first)].0),
             Half::First | Half::No => None,
         };
         let asked = self.store(pending, stamp, compared);

@@ -329,7 +329,8 @@ fn zero_copy_ends_where_the_kernel_copies() {
             bench.net.wait(Duration::from_millis(10));
             while bench.net.poll().is_some() {}
         }
-        assert_eq!((arena.usage(), bench.net.home.zero_copy.len()), (before, 0));
+        let zero_copy = &bench.net.home.zero_copy;
+        assert_eq!((arena.usage(), zero_copy.len(), zero_copy.bytes()), (before, 0, 0));
         let socket = bench.net.home.sockets.get(bench.socket.key()).expect("an open socket");
         assert!(!socket.may_zero_copy, "loopback copies");
     }

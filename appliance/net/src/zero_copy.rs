@@ -52,6 +52,12 @@ impl<C: Cargo> ZeroCopy<C> {
         self.sends.len()
     }
 
+    /// Their bytes.
+    #[cfg(test)]
+    pub(crate) fn bytes(&self) -> usize {
+        self.bytes
+    }
+
     /// It is worth it, and there is room.
     pub(crate) fn takes(&self, cargo: &C) -> bool {
         cargo.payload_mean() >= ZERO_COPY_PAYLOAD_MIN

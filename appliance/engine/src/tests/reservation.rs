@@ -5,9 +5,10 @@ use super::{create_pool, create_volume, engine, file};
 use crate::{Engine, Mode};
 use control::PoolStatus;
 use nvme_spec::reservation::{ReservationCdw10, cptpl, racqa, rrega};
-use nvme_spec::{AdminOpcode, NvmOpcode, Sqe, Status};
+use nvme_spec::{AdminOpcode, CopyRange, DatasetRange, NvmOpcode, Sqe, Status};
 use nvme_tcp::Digests;
 use zerocopy::little_endian::U32;
+use zerocopy::{FromZeros, IntoBytes};
 
 const CONFLICT: Status = Status::RESERVATION_CONFLICT.dnr();
 
@@ -142,4 +143,48 @@ fn write_protection_survives_a_restart() {
         assert_eq!(host.write(1, 0, pattern(4096, 1)).expect("answered"), after, "state {state}");
         assert!(host.read(1, 0, 4096).is_ok());
     }
+}
+
+/// Goal: while another host has the volume for its own writes, nothing that changes blocks gets through, whatever form it has:
+/// a Copy, the second half of a Compare and Write (its first half, which only reads, ends with it), zeroes, a deallocation.
+/// What only reads does.
+#[test]
+fn every_way_to_write_meets_the_reservation() {
+    let dir = tempfile::tempdir().expect("a directory");
+    let (engine, pool) = with_volume(dir.path());
+    let nqn = &pool.subsystem_nqn;
+    let (mut a, mut b) = (connect(&engine, nqn, 'a'), connect(&engine, nqn, 'b'));
+    assert_eq!(b.write(1, 0, pattern(8192, 1)).expect("answered"), Status::SUCCESS);
+    assert_eq!(register(&mut b, 20, cptpl::NO_CHANGE), Status::SUCCESS);
+    assert_eq!(acquire(&mut b, racqa::ACQUIRE, 1, (20, 0)), Status::SUCCESS);
+
+    let transfer = super::host::transfer;
+    let range = CopyRange { slba: 1.into(), ..CopyRange::new_zeroed() };
+    let mut copy = Sqe::new(NvmOpcode::COPY.0, 1);
+    assert_eq!(a.io.write(copy, range.as_bytes().to_vec()).expect("answered").status(), CONFLICT);
+    let mut deallocate = Sqe::new(NvmOpcode::DATASET_MANAGEMENT.0, 1);
+    deallocate.cdw11 = U32::new(4);
+    let blocks = DatasetRange { cattr: 0.into(), nlb: 2.into(), slba: 0.into() };
+    assert_eq!(a.io.write(deallocate, blocks.as_bytes().to_vec()).expect("answered").status(), CONFLICT);
+    let zeroes = transfer(NvmOpcode::WRITE_ZEROES, 1, 0, 4096);
+    assert_eq!(a.io.command(zeroes).expect("answered").status(), CONFLICT);
+
+    let half = |opcode, fuse: u8| {
+        let mut sqe = transfer(opcode, 1, 0, 4096);
+        sqe.flags |= fuse;
+        sqe
+    };
+    let data = || nvme_tcp::host::Data::Write(4096);
+    let first = a.io.submit(half(NvmOpcode::COMPARE, 1), data(), pattern(4096, 1));
+    let second = a.io.submit(half(NvmOpcode::WRITE, 2), data(), pattern(4096, 9));
+    let statuses = [second, first].map(|slot| a.io.finish(slot).expect("answered").status());
+    assert_eq!(statuses, [CONFLICT, Status::ABORTED_FAILED_FUSED.dnr()]);
+    let compare = transfer(NvmOpcode::COMPARE, 1, 0, 4096);
+    assert_eq!(a.io.write(compare, pattern(4096, 1)).expect("answered").status(), Status::SUCCESS);
+    assert!(a.read(1, 0, 8192).expect("read") == pattern(8192, 1), "nothing has changed");
+
+    // The holder may.
+    copy.set_slba(8);
+    assert_eq!(b.io.write(copy, range.as_bytes().to_vec()).expect("answered").status(), Status::SUCCESS);
+    assert!(a.read(1, 8, 4096).expect("read") == pattern(8192, 1)[4096..]);
 }

@@ -96,7 +96,7 @@ pub struct ReservationKeys {
     pub other: U64,
 }
 
-/// The start of what Reservation Report tells, with 128-bit host identifiers (Base 2.1 figure 584).
+/// The start of what Reservation Report tells, with 128-bit host identifiers (Base 2.1 figure 582).
 #[derive(FromBytes, IntoBytes, Immutable, KnownLayout, Unaligned, Clone, Copy, Debug)]
 #[repr(C)]
 pub struct ReservationStatus {
@@ -114,7 +114,7 @@ pub struct ReservationStatus {
     pub reserved1: [u8; 54],
 }
 
-/// One registrant in it (Base 2.1 figure 586).
+/// One registrant in it (Base 2.1 figure 584).
 #[derive(FromBytes, IntoBytes, Immutable, KnownLayout, Unaligned, Clone, Copy, Debug)]
 #[repr(C)]
 pub struct RegistrantStatus {

@@ -7,6 +7,7 @@ mod ana;
 mod commands;
 mod fused;
 pub(crate) mod host;
+mod hostile;
 mod known_bugs;
 mod lost;
 mod small_blocks;

@@ -161,3 +161,26 @@ fn claims_are_bounded() {
     }
     assert!(ranges.is_empty());
 }
+
+/// Goal: a write waits for those of lost connections that were lost before it came, and for no later ones; who reads, or has
+/// the blocks for itself, is not concerned.
+#[test]
+fn only_what_was_lost_before_is_waited_for() {
+    let owner = |place| Owner { place, index: 0 };
+    let mut ranges = Ranges::new();
+    let first = ranges.begin_loss();
+    assert!(!ranges.is_empty() && ranges.has_lost());
+    assert_eq!(ranges.enter(owner(1), area(0, 4), Want::Ordinary { lost: 1 }), Entry::Waits);
+    assert_eq!(ranges.enter(owner(2), area(0, 4), Want::Ordinary { lost: 0 }), Entry::Begins);
+    let second = ranges.begin_loss();
+    assert_eq!(ranges.enter(owner(3), area(3, 5), Want::Ordinary { lost: 2 }), Entry::Waits);
+    ranges.on_lost_end(&area(2, 4), second);
+    assert_eq!(ranges.pop_ready(), None);
+    ranges.on_lost_end(&area(0, 4), first);
+    assert_eq!([ranges.pop_ready(), ranges.pop_ready()], [Some(owner(1)), Some(owner(3))]);
+    for (place, area) in [(1, area(0, 4)), (2, area(0, 4)), (3, area(3, 5))] {
+        ranges.leave(owner(place), &area);
+    }
+    (0..2).for_each(|_| ranges.end_loss());
+    assert!(ranges.is_empty());
+}

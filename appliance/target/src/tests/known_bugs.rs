@@ -13,12 +13,12 @@ use std::net::{Shutdown, SocketAddr, TcpStream};
 use std::thread;
 use zerocopy::{FromBytes, FromZeros, IntoBytes};
 
-fn common(kind: PduType, hlen: u8, plen: u32) -> CommonHeader {
+pub(super) fn common(kind: PduType, hlen: u8, plen: u32) -> CommonHeader {
     let pdo = if u32::from(hlen) < plen { hlen } else { 0 };
     CommonHeader { kind, flags: 0, hlen, pdo, plen: plen.into() }
 }
 
-fn ic_req() -> IcReq {
+pub(super) fn ic_req() -> IcReq {
     let mut request = IcReq::new_zeroed();
     request.ch = common(PduType::IC_REQ, 128, 128);
     request

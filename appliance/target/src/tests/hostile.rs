@@ -1,0 +1,118 @@
+//! Every kind of connection that does not do its part, a few of each, beside a good host.
+
+use super::host::{Host, pattern, transfer};
+use super::known_bugs::{common, ic_req};
+use super::{Bench, NO_DIGESTS};
+use crate::limits::{CHUNK_BYTES, RESERVE_BUFFERS, TIMER_PERIOD};
+use dma::Arena;
+use net::limits::ZERO_COPY_BYTES_MAX;
+use nvme_spec::entry::{DataPointer, Sgl};
+use nvme_spec::fabrics::Connect;
+use nvme_spec::tcp::{CapsuleCmd, PduType};
+use nvme_spec::{NvmOpcode, Status};
+use nvme_tcp::host::Data;
+use nvme_tcp::limits::SLOTS_PER_ENTRY;
+use std::io::Write;
+use std::net::{SocketAddr, TcpStream};
+use std::sync::mpsc::channel;
+use std::thread;
+use zerocopy::IntoBytes;
+
+/// Strangers of each kind.
+const EACH: usize = 4;
+/// Hosts that hold memory. They wait in the same line as the good one, so each may have its turn before it.
+const HOSTS: usize = 2;
+
+/// A socket with these bytes sent, kept open.
+fn stream(address: SocketAddr, bytes: &[u8]) -> TcpStream {
+    let mut stream = TcpStream::connect(address).expect("connected");
+    stream.write_all(bytes).expect("sent");
+    stream
+}
+
+/// Initialization, and a Connect whose capsule carries `carried` of its 1024 bytes.
+fn half_connect(carried: usize) -> Vec<u8> {
+    let connect = Connect { recfmt: 0, qid: 0, sqsize_z: 31, cattr: 0, kato_ms: 0 };
+    let mut sqe = connect.to_sqe();
+    sqe.dptr = DataPointer::sgl(Sgl::in_capsule(1024));
+    let capsule = CapsuleCmd { ch: common(PduType::CAPSULE_CMD, 72, 72 + 1024), sqe };
+    [ic_req().as_bytes(), capsule.as_bytes(), &vec![0; carried]].concat()
+}
+
+/// Bytes of the memory for IO that somebody has.
+fn used(arena: &Arena) -> usize {
+    arena.usage().iter().map(|class| (class.slots - class.free) as usize * class.slot_bytes).sum()
+}
+
+/// So many looks at the clock pass.
+fn pass(bench: &mut Bench, looks: usize) {
+    for _ in 0..looks {
+        bench.now = bench.now.after(TIMER_PERIOD);
+        bench.target.on_time(&mut bench.net, bench.now);
+        bench.turn();
+    }
+}
+
+/// Goal: half an ICReq, half a capsule, half a Connect, garbage, data that was asked for and does not come, and reads that
+/// nobody takes: they hold a bounded part of the memory, a good host's commands complete beside them, and after a while they
+/// are gone, with everything that they held.
+#[test]
+fn they_cost_themselves_only() {
+    let mut bench = Bench::new();
+    let free = bench.target.arena().usage();
+    let (address, nqn) = (bench.address, bench.nqn.clone());
+    let hostile = thread::spawn(move || {
+        let (capsule, connect, garbage) = (half_connect(0), half_connect(500), pattern(2000, 3));
+        let kinds = [&capsule[..100], &capsule[..128 + 30], &connect, &garbage];
+        let streams: Vec<_> =
+            kinds.iter().flat_map(|bytes| [*bytes; EACH]).map(|bytes| stream(address, bytes)).collect();
+        let hosts: Vec<_> = (0..HOSTS)
+            .map(|number| {
+                let name = format!("nqn.2014-08.org.nvmexpress:uuid:hostile-{number}");
+                let mut host = Host::connect_as(address, &nqn, &name, NO_DIGESTS).expect("connected");
+                for _ in 0..12 {
+                    let (kind, data, bytes) = if number % 2 == 0 {
+                        (NvmOpcode::WRITE, Data::Write(1 << 20), vec![0xee; 1 << 20])
+                    } else {
+                        (NvmOpcode::READ, Data::Read(1 << 20), Vec::new())
+                    };
+                    host.io.submit(transfer(kind, 1, 256, 1 << 20), data, bytes);
+                }
+                host.io.send().expect("sent");
+                host
+            })
+            .collect();
+        (streams, hosts)
+    });
+    let (streams, hosts) = bench.join(hostile);
+    (0..200).for_each(|_| bench.turn());
+
+    let strangers = bench.target.connections.iter().flatten().filter(|connection| !connection.is_host);
+    let kept: Vec<_> = strangers.map(|c| (c.commands.len(), c.input.unread().len())).collect();
+    assert_eq!(kept.len(), 4 * EACH, "also those that were told why they end");
+    assert!(kept.iter().all(|kept| *kept == (usize::from(SLOTS_PER_ENTRY), 0)), "{kept:?}");
+    let large = bench.target.arena().usage().last().expect("a class").free as usize;
+    assert!(large >= RESERVE_BUFFERS, "{large} buffers of {CHUNK_BYTES} bytes are left for capsules");
+
+    // A write with its data in the capsule needs nobody to go; a read waits until those are gone that use nothing of what
+    // they hold.
+    let (told, is_told) = channel();
+    let good = bench.host(move |mut host| {
+        let written = host.write(1, 0, pattern(8192, 5)).expect("answered");
+        told.send(()).expect("the test waits");
+        let read = host.read(1, 0, 8192).expect("read");
+        (written, read, host.write(1, 9, pattern(1 << 20, 6)).expect("answered"))
+    });
+    bench.until(|_| is_told.try_recv().is_ok());
+    pass(&mut bench, 400);
+    let (written, read, long) = bench.join(good);
+    assert_eq!((written, long), (Status::SUCCESS, Status::SUCCESS));
+    assert!(read == pattern(8192, 5));
+
+    pass(&mut bench, 700);
+    bench.until(|bench| bench.target.is_idle() && bench.net.sockets() == 0);
+    // What the network was given without a copy goes with their ends of the sockets; that is bounded by itself.
+    assert!(used(bench.target.arena()) <= ZERO_COPY_BYTES_MAX, "{} bytes", used(bench.target.arena()));
+    drop((streams, hosts));
+    bench.until(|bench| bench.target.arena().usage() == free);
+}

@@ -1,6 +1,6 @@
 //! Several hosts of one target, each with an admin and an I/O queue, and an owner that keeps what is to be durable.
 
-use super::host::{Ask, Host, NQN, get_log, target};
+use super::host::{Ask, HOST_NQN, Host, NQN, get_log, target};
 use crate::{Action, Answer, Command, ConnectionId, Durable, Outcome};
 use nvme_spec::fabrics::Property;
 use nvme_spec::log::LogPage;
@@ -64,15 +64,20 @@ impl Cluster {
 
     /// A host connects; its identifier is made of this byte.
     pub(super) fn join(&mut self, number: u8) {
+        self.join_as(number, HOST_NQN);
+    }
+
+    /// The same, with a name of its own.
+    pub(super) fn join_as(&mut self, number: u8, host_nqn: &'static str) {
         let host = &mut self.host;
         let admin = host.accept();
-        let ask = Ask { hostid: [number; 16], ..Ask::admin(NQN) };
+        let ask = Ask { hostid: [number; 16], host_nqn, ..Ask::admin(NQN) };
         let cntlid = host.connect(admin, &ask).expect("the admin queue connects");
         let cc = Cc::new().with_en(true).with_iosqes(6).with_iocqes(4);
         let enable = Property { offset: offset::CC, is_wide: false }.set(u64::from(cc.into_bits()));
         assert!(matches!(host.outcome(admin, enable, 0), Outcome::Done(_)));
         let io = host.accept();
-        let ask = Ask { hostid: [number; 16], ..Ask::io(cntlid, 1) };
+        let ask = Ask { hostid: [number; 16], host_nqn, ..Ask::io(cntlid, 1) };
         assert_eq!(host.connect(io, &ask), Ok(cntlid));
         self.nodes.push(Node { admin, io });
     }

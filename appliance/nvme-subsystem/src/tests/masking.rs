@@ -1,5 +1,6 @@
 //! Allow-lists: a host meets only what it may use, and changes reach those whom they concern.
 
+use super::cluster::{Cluster, NSID};
 use super::host::{Ask, HOST_NQN, Host, KEEP_ALIVE_MS, NQN, closed, data, for_hosts, get_log, namespace};
 use crate::{Action, ConfigError, Hosts, Outcome, Target, TargetConfig};
 use block::{Blocks, Tick};
@@ -189,4 +190,29 @@ fn groups_only_tells_no_numbers() {
     sqe.cdw10 = (sqe.cdw10.get() | 1 << 8).into();
     let page = data(host.admin(sqe, 16 + 64 * 32)).expect("it exists");
     assert!(page[16..].chunks_exact(32).all(|group| group[4..8] == [0; 4]));
+}
+
+/// Goal: a host that registered with a namespace and was shut out of it hears nothing more of it: neither that its reservation
+/// is cleared, nor that it is write protected.
+#[test]
+fn who_is_shut_out_hears_no_more() {
+    let mut cluster = Cluster::new(1);
+    cluster.join_as(2, OTHER);
+    (0..2).for_each(|node| cluster.register(node));
+    assert_eq!(cluster.acquire(0, 3), Status::SUCCESS);
+    cluster.host.target.set_namespace_hosts(NQN, NSID, listed(&[HOST_NQN])).expect("it exists");
+    cluster.pump();
+    let changed = |cluster: &mut Cluster| {
+        let page = get_log(LogPage::CHANGED_NAMESPACES, 0, 4096);
+        let Outcome::Done(answer) = cluster.host.outcome(cluster.nodes[1].admin, page, 4096) else {
+            panic!("a page")
+        };
+        answer.data[..4].to_vec()
+    };
+    assert_eq!(changed(&mut cluster), [1, 0, 0, 0], "that it is gone");
+    assert_eq!(cluster.feature(0, 0x84, NSID, Some(1)), Ok(0));
+    let clear = cluster.reserve(0, NvmOpcode::RESERVATION_RELEASE, 1, 0, (10, 0));
+    assert_eq!(clear, Status::SUCCESS);
+    assert_eq!(changed(&mut cluster), [0; 4]);
+    assert_eq!(cluster.notification(1), (0, 0, 0, 0));
 }

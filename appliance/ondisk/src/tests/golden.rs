@@ -135,6 +135,21 @@ fn version_1_is_read_and_rewritten_as_version_2() {
     assert_eq!(PoolRecord::decode(&new, Slot::A), Ok((plain(), place)));
 }
 
+/// Goal: what version 1 kept zero is zero, or the record is refused, also with a good checksum.
+#[test]
+fn reserved_bytes_of_version_1_are_zero() {
+    let volume = size_of::<RecordHeaderV1>() + plain().members.len() * size_of::<MemberV1>();
+    let reserved = offset_of!(VolumeV1, reserved);
+    let padding = undump(RECORD_V1).len() - 1;
+    for at in [offset_of!(RecordHeaderV1, reserved0), volume + reserved, padding] {
+        let mut bytes = undump(RECORD_V1);
+        assert_eq!(core::mem::replace(&mut bytes[at], 1), 0, "byte {at}");
+        crate::stamp::seal(&mut bytes);
+        let refused = Err(crate::Inconsistency::Reserved.into());
+        assert_eq!(PoolRecord::decode(&bytes, Slot::A), refused, "byte {at}");
+    }
+}
+
 macro_rules! layout {
     ($($wire:ident { $($field:ident),* })*) => {{
         let mut text = String::new();

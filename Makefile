@@ -55,7 +55,7 @@ fuzz: ## looks for inputs that break a parser (MINUTES=30 each, TARGET=controlle
 	scripts/fuzz.sh $(MINUTES) $(TARGET)
 
 sim: ## power cuts on simulated drives, new seeds for HOURS=8; a failure prints the line that repeats it
-	SIM_MINUTES=$$(( $(HOURS) * 60 )) cargo test --release --locked -p volume -- --nocapture confirmed_work_survives_power_cuts
+	SIM_FIRST=$$(date +%s)000000 SIM_MINUTES=$$(( $(HOURS) * 60 )) cargo test --release --locked -p volume -- --nocapture confirmed_work_survives_power_cuts
 
 test: setup check unit ## everything: checks, tests, the image built twice, the scenarios
 	cargo run --release --locked -p hwtests -- run --seed $(SEED)

@@ -4,6 +4,7 @@
 //! |---|---|
 //! | `SIM_SEED=17` | only this seed |
 //! | `SIM_MINUTES=480` | new seeds until so many minutes have passed (`make sim HOURS=8`) |
+//! | `SIM_FIRST=1000000` | the first of the new seeds; otherwise the one behind those of the test |
 
 use core::hash::{Hash, Hasher};
 use core::ops::Range;
@@ -45,7 +46,7 @@ pub fn every_seed(package: &str, test: &str, seeds: Range<u64>, live: impl Fn(u6
     if let Some(seed) = variable("SIM_SEED") {
         return run(seed);
     }
-    let first_new = seeds.end;
+    let first_new = variable("SIM_FIRST").unwrap_or(seeds.end);
     seeds.for_each(run);
     if let Some(minutes) = variable("SIM_MINUTES") {
         let begin = Instant::now();
@@ -54,6 +55,6 @@ pub fn every_seed(package: &str, test: &str, seeds: Range<u64>, live: impl Fn(u6
             run(seed);
             seed += 1;
         }
-        println!("{package} {test}: {seed} seeds, no failure");
+        println!("{package} {test}: seeds {first_new} to {}, no failure", seed.saturating_sub(1));
     }
 }

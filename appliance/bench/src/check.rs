@@ -1,6 +1,6 @@
 //! Before anything is measured: what is written is what is read, in all sizes, with and without digests and capsules.
 
-use crate::workload::{ALL, Op};
+use crate::workload::{ALL, Op, Workload};
 use anyhow::{Result, bail, ensure};
 use nvme_host::{HostError, Session, SessionConfig, Target, WriteOptions, pattern};
 use nvme_tcp::Digests;
@@ -27,10 +27,11 @@ enum Pass {
     Verify,
 }
 
-/// Writes over one connection and verifies over another, in every way that a workload uses; says how many bytes.
-pub(crate) fn check(target: &Target) -> Result<u64> {
+/// Writes over one connection and verifies over another, in every way that a workload of the target uses; says how many bytes.
+pub(crate) fn check(target: &Target, takes: impl Fn(&Workload) -> bool) -> Result<u64> {
     let ways: BTreeSet<Way> = ALL
         .iter()
+        .filter(|work| takes(work))
         .map(|work| Way {
             bytes: work.bytes,
             digests: work.digests,

@@ -100,13 +100,21 @@ impl System {
 
     /// True if it can do this one; the floor knows neither digests nor R2T.
     pub(crate) fn takes(&self, work: &Workload) -> bool {
-        self.medium == work.medium && !(self.is_floor() && (work.digests || !work.in_capsule))
+        let is_beyond_floor = self.is_floor() && (work.digests || !work.in_capsule);
+        // nvmet-tcp (Linux 6.12, `nvmet_tcp_queue_response`) takes every write that would fit into a capsule for one whose data is on
+        // its way, and never asks for it.
+        let is_beyond_kernel = self.is_kernel && !work.in_capsule;
+        self.medium == work.medium && !is_beyond_floor && !is_beyond_kernel
     }
 
     /// Writes and verifies, and says how many bytes; the floor holds no data.
     pub(crate) fn check(&self) -> Result<Option<u64>> {
         let Kind::Nvme(target) = &self.kind else { return Ok(None) };
-        self.alone(|| crate::check::check(target).context("what was written is not what was read")).map(Some)
+        self.alone(|| {
+            crate::check::check(target, |work| self.takes(work))
+                .context("what was written is not what was read")
+        })
+        .map(Some)
     }
 
     /// One sample, while the others stand still.
@@ -150,6 +158,24 @@ impl Drop for System {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::workload::ALL;
+
+    /// Goal: nobody is given what it cannot do: the floor no digests, the kernel's target no short write that must be asked for.
+    #[test]
+    fn systems_take_what_they_can() {
+        let named = |name| ALL.iter().find(|work| work.name == name).expect("a workload");
+        let peer = |text: &str| System::peer(text.parse().expect("a peer")).expect("no process to stop");
+        let systems = [
+            peer("127.0.0.1:1,nqn.x"),
+            peer("127.0.0.1:1,nqn.x,kernel"),
+            System::floor(Cores { initiator: 0, target: 1 }),
+        ];
+        let takers = |name| systems.each_ref().map(|system| system.takes(named(name)));
+        assert_eq!(takers("write-4k-qd1"), [true, true, true]);
+        assert_eq!(takers("write-4k-qd1-r2t"), [true, false, false]);
+        assert_eq!(takers("read-4k-qd32-digests"), [true, true, false]);
+        assert_eq!(takers("file-read-4k-qd1"), [false, false, false]);
+    }
 
     /// Goal: every form of a peer is understood, and what is none is refused with the form.
     #[test]

@@ -57,7 +57,9 @@ fn attempt(world: &mut World, choices: &mut Choices<'_>) {
     // A few connections show everything that many do.
     let is_full = world.open.len() >= OPEN_MAX;
     let used = world.pick(choices).filter(|_| choices.u8() == 1 || is_full);
-    let Some(index) = used.or_else(|| world.accept()) else { return };
+    // Until Connect is answered the transport takes no other command.
+    let used = used.filter(|index| world.open[*index].held.is_empty());
+    let Some(index) = used.or_else(|| if is_full { None } else { world.accept() }) else { return };
     let mut command = Connect {
         recfmt: 0,
         qid: u16::from(choices.u8() % 4),

@@ -21,7 +21,7 @@ use zerocopy::IntoBytes;
 /// Strangers of each kind.
 const EACH: usize = 4;
 /// Hosts that hold memory. They wait in the same line as the good one, so each may have its turn before it.
-const HOSTS: usize = 2;
+const HOSTS: usize = 4;
 
 /// A socket with these bytes sent, kept open.
 fn stream(address: SocketAddr, bytes: &[u8]) -> TcpStream {
@@ -67,16 +67,22 @@ fn they_cost_themselves_only() {
         let streams: Vec<_> =
             kinds.iter().flat_map(|bytes| [*bytes; EACH]).map(|bytes| stream(address, bytes)).collect();
         let hosts: Vec<_> = (0..HOSTS)
+            .rev()
             .map(|number| {
                 let name = format!("nqn.2014-08.org.nvmexpress:uuid:hostile-{number}");
                 let mut host = Host::connect_as(address, &nqn, &name, NO_DIGESTS).expect("connected");
-                for _ in 0..12 {
-                    let (kind, data, bytes) = if number % 2 == 0 {
-                        (NvmOpcode::WRITE, Data::Write(1 << 20), vec![0xee; 1 << 20])
-                    } else {
-                        (NvmOpcode::READ, Data::Read(1 << 20), Vec::new())
+                // Together they want more than there is, one buffer at a time; and one wants data that it does not take.
+                let (kind, count, len) = match number {
+                    0 => (NvmOpcode::READ, 12, 1 << 20),
+                    _ => (NvmOpcode::WRITE, 30, CHUNK_BYTES),
+                };
+                for _ in 0..count {
+                    let bytes = u32::try_from(len).expect("short");
+                    let (data, bytes) = match kind {
+                        NvmOpcode::READ => (Data::Read(bytes), Vec::new()),
+                        _ => (Data::Write(bytes), vec![0xee; len]),
                     };
-                    host.io.submit(transfer(kind, 1, 256, 1 << 20), data, bytes);
+                    host.io.submit(transfer(kind, 1, 256, len), data, bytes);
                 }
                 host.io.send().expect("sent");
                 host
@@ -92,7 +98,7 @@ fn they_cost_themselves_only() {
     assert_eq!(kept.len(), 4 * EACH, "also those that were told why they end");
     assert!(kept.iter().all(|kept| *kept == (usize::from(SLOTS_PER_ENTRY), 0)), "{kept:?}");
     let large = bench.target.arena().usage().last().expect("a class").free as usize;
-    assert!(large >= RESERVE_BUFFERS, "{large} buffers of {CHUNK_BYTES} bytes are left for capsules");
+    assert_eq!(large, RESERVE_BUFFERS, "buffers of {CHUNK_BYTES} bytes are left for capsules");
 
     // A write with its data in the capsule needs nobody to go; a read waits until those are gone that use nothing of what
     // they hold.

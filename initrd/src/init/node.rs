@@ -6,7 +6,7 @@
 //!   the drives), then the rest; each has a limit, and what does not end is killed.
 
 use super::server::Server;
-use super::services::{Kind, Service, agent_arguments, dhcp_arguments, engine_arguments};
+use super::services::{Kind, Machine, Service, agent_arguments, dhcp_arguments, engine_arguments};
 use super::{Shared, panic, ready, report};
 use crate::args::AddressSource;
 use crate::boot::network::{default_hostname, links};
@@ -214,7 +214,8 @@ impl Node {
     }
 
     fn on_drives_claimed(&mut self, drives: &[String], arena_mib: u64) {
-        let engine = engine_arguments(drives, arena_mib, &self.shared.args);
+        let processors = std::thread::available_parallelism().map_or(1, usize::from);
+        let engine = engine_arguments(&Machine { drives, arena_mib, processors }, &self.shared.args);
         let agent = agent_arguments(&self.shared.args);
         self.add(Kind::Engine, engine);
         self.add(Kind::Agent, agent);

@@ -177,8 +177,16 @@ fn words(text: &str) -> Vec<String> {
     text.split_ascii_whitespace().map(str::to_owned).collect()
 }
 
-/// Arguments of `ironbayd engine`.
-pub(super) fn engine_arguments(drives: &[String], arena_mib: u64, args: &Args) -> Vec<String> {
+/// What the engine gets of this machine.
+pub(super) struct Machine<'a> {
+    pub(super) drives: &'a [String],
+    pub(super) arena_mib: u64,
+    pub(super) processors: usize,
+}
+
+/// Arguments of `ironbayd engine`. More cores than there are processors are no reason not to serve: then each has one.
+pub(super) fn engine_arguments(machine: &Machine<'_>, args: &Args) -> Vec<String> {
+    let Machine { drives, arena_mib, processors } = *machine;
     let mut list = words("engine --bus");
     list.push(bus::ENGINE_SOCKET.to_owned());
     for bdf in drives {
@@ -191,7 +199,7 @@ pub(super) fn engine_arguments(drives: &[String], arena_mib: u64, args: &Args) -
     list.push(args.mode.word().to_owned());
     if let Some(cores) = args.cores {
         list.push("--core".to_owned());
-        list.push(format!("x{cores}"));
+        list.push(format!("x{}", usize::from(cores).clamp(1, processors.max(1))));
     }
     if args.is_insecure {
         list.push("--insecure".to_owned());
@@ -254,15 +262,18 @@ mod tests {
     fn engine_command_line() {
         let (args, _) = parse("ironbay.mode=latency");
         let drives = ["0000:00:04.0".to_owned(), "0000:00:05.0".to_owned()];
+        let machine = Machine { drives: &drives, arena_mib: 256, processors: 4 };
         assert_eq!(
-            engine_arguments(&drives, 256, &args).join(" "),
+            engine_arguments(&machine, &args).join(" "),
             "engine --bus /run/ironbay/engine.sock --drive vfio:0000:00:04.0 --drive vfio:0000:00:05.0 \
              --listen 0.0.0.0:4420 --discovery 0.0.0.0:8009 --arena-mib 256 --mode latency"
         );
         let (args, _) = parse("ironbay.cores=3");
-        assert!(engine_arguments(&drives, 256, &args).join(" ").ends_with("--mode balanced --core x3"));
+        assert!(engine_arguments(&machine, &args).join(" ").ends_with("--mode balanced --core x3"));
+        let (args, _) = parse("ironbay.cores=8");
+        assert!(engine_arguments(&machine, &args).join(" ").ends_with("--core x4"));
         let (args, _) = parse("ironbay.insecure=1");
-        assert!(engine_arguments(&drives, 256, &args).join(" ").ends_with("--mode balanced --insecure"));
+        assert!(engine_arguments(&machine, &args).join(" ").ends_with("--mode balanced --insecure"));
     }
 
     /// Goal: the agent listens without authentication only when the kernel arguments say so.

@@ -3,6 +3,7 @@
 pub mod bad_boot;
 pub mod console;
 pub mod first_light;
+pub mod killed;
 pub mod linux;
 pub mod linux_access;
 pub mod linux_blocks;
@@ -78,6 +79,11 @@ pub const ALL: &[Scenario] = &[
         name: "first_light",
         about: "PXE boot, terraform apply, a Linux host writes, the power fails, all is there, grow, destroy",
         run: first_light::run,
+    },
+    Scenario {
+        name: "killed",
+        about: "the engine is killed under PID 1 while fio writes: it is started again, the host goes on, nothing is lost",
+        run: killed::run,
     },
     Scenario {
         name: "reproducible",

@@ -5,6 +5,7 @@
 //! - A capture is bounded: it ends by itself at its limit. The buffer is larger than the limit, so a busy machine
 //!   loses no packet; a capture that lost one is an error, because what follows would be read wrongly.
 //! - A capture in which the dissector finds no NVMe/TCP is an error, not a success.
+//! - Connections that were there before the capture are not judged: Wireshark would begin to read in the middle of a PDU.
 //!
 //! Not here: what the PDUs should be in which order; that is the business of the tests of `nvme-tcp`.
 
@@ -14,7 +15,7 @@ use crate::limits::{CAPTURE_END, CAPTURE_START, DISSECTION, LOOK_AGAIN};
 use crate::network::{BRIDGE, Network};
 use anyhow::{Context, Result, bail, ensure};
 use nix::sys::signal::Signal;
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fs::File;
 use std::path::{Path, PathBuf};
 use std::process::Command;
@@ -38,8 +39,10 @@ pub struct Findings {
 }
 
 /// Fields that the dissector prints for a frame; several values are separated by commas.
-const FIELDS: [&str; 7] = [
+const FIELDS: [&str; 9] = [
     "frame.number",
+    "tcp.stream",
+    "tcp.flags.syn",
     "nvme-tcp.type",
     "nvme-tcp.hdgst.status",
     "nvme-tcp.ddgst.status",
@@ -126,10 +129,19 @@ impl Findings {
 /// Reads the dissector's lines.
 fn judge(text: &str) -> Findings {
     let mut findings = Findings::default();
+    let mut begun = BTreeSet::new();
     for line in text.lines() {
         let mut columns = line.split('\t');
         let mut next = || columns.next().unwrap_or_default();
-        let [frame, types, header, data, malformed, severities, messages] = [(); 7].map(|()| next());
+        let [frame, stream, syn] = [(); 3].map(|()| next());
+        // Versions of tshark write a flag as a digit or as a word.
+        if ["1", "True"].contains(&syn) {
+            begun.insert(stream);
+        }
+        if !begun.contains(stream) {
+            continue;
+        }
+        let [types, header, data, malformed, severities, messages] = [(); 6].map(|()| next());
         let mut fault = |what: String| findings.faults.push(format!("frame {frame}: {what}"));
         let severities = severities.split(',').filter_map(|s| s.parse::<u64>().ok());
         if messages.contains(DISSECTOR_BUG) {
@@ -179,19 +191,24 @@ mod tests {
     /// Goal: what Wireshark complains about is a fault, what it only remarks upon is none, and several PDUs in a frame count.
     #[test]
     fn complaints_become_faults() {
-        let good = judge("1\t0\t\t\t\t\t\n2\t4,4\t1,1\t\t\t4194304\tConnection establish request\n");
+        let syn = "1\t0\t1\t\t\t\t\t4194304\tConnection establish request\n";
+        let judge = |lines: &str| judge(&format!("{syn}{lines}"));
+        let good = judge("2\t0\t0\t0\t\t\t\t\t\n3\t0\t0\t4,4\t1,1\t\t\t\t\n");
         assert_eq!((good.pdus.get(&4), good.faults.len()), (Some(&2), 0));
         assert!(good.good("x").expect("good").contains("3 PDUs"));
-        let own = judge("9\t5\t\t\t\t8388608\t./epan/proto.c:4056: failed assertion \"(guint)hfindex\"\n");
+        let own =
+            judge("9\t0\t0\t5\t\t\t\t8388608\t./epan/proto.c:4056: failed assertion \"(guint)hfindex\"\n");
         assert_eq!((own.pdus.get(&5), own.faults.len()), (Some(&1), 0));
         for (line, word) in [
-            ("7\t5\t\t\t1\t8388608\tMalformed Packet (Exception occurred)", "Malformed Packet"),
-            ("7\t5\t\t\t1\t\t", "malformed"),
-            ("7\t5,5\t1,0\t\t\t\t", "wrong header digest"),
-            ("7\t7\t\t0\t\t\t", "wrong data digest"),
-            ("7\t3\t\t\t\t\t", "C2HTermReq"),
+            ("5\t\t\t1\t8388608\tMalformed Packet (Exception occurred)", "Malformed Packet"),
+            ("5\t\t\t1\t\t", "malformed"),
+            ("5,5\t1,0\t\t\t\t", "wrong header digest"),
+            ("7\t\t0\t\t\t", "wrong data digest"),
+            ("3\t\t\t\t\t", "C2HTermReq"),
         ] {
-            let refusal = judge(line).good("x").expect_err("a fault").to_string();
+            // The same in a connection whose beginning nobody saw says nothing.
+            assert_eq!(judge(&format!("7\t1\t0\t{line}\n")).faults.len(), 0);
+            let refusal = judge(&format!("7\t0\t0\t{line}\n")).good("x").expect_err("a fault").to_string();
             assert!(refusal.contains("frame 7") && refusal.contains(word), "{refusal}");
         }
     }

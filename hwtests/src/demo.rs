@@ -31,7 +31,8 @@ pub fn run(parts: &Parts, seed: u64, keep: bool) -> Result<()> {
     light.apply()?;
     light.connect()?;
     light.write_files()?;
-    light.power_cut(&mut Rng::new(seed))?;
+    let cut = light.power_cut(&mut Rng::new(seed))?;
+    light.comes_back(&cut)?;
     light.everything_is_there()?;
     let measured = measure(&mut light)?;
     light.grow()?;

@@ -5,10 +5,12 @@
 //! wrote before, during and after), names and identities survive (NQN, UUID, terraform's plan is empty), a drive
 //! that nobody named is never written.
 
+use crate::capture::Capture;
 use crate::fio;
 use crate::host::Host;
 use crate::lab::{Lab, LabSpec};
-use crate::limits::{HOST_COMMAND, HOST_WORK, LOOK_AGAIN};
+
+use crate::limits::{CAPTURE_MIB, HOST_COMMAND, HOST_WORK, LOOK_AGAIN};
 use crate::manage::{Operator, Sizes, Volume};
 use crate::network::NODE;
 use crate::parts::Parts;
@@ -49,6 +51,12 @@ pub struct Times {
     pub applied: String,
 }
 
+/// What was begun before the power cut, and waits for the node.
+pub struct Cut {
+    /// Device of the volume "data".
+    device: String,
+}
+
 /// The scenario under way.
 pub struct FirstLight {
     /// The lab.
@@ -66,9 +74,13 @@ pub fn run(parts: &Parts, seed: u64) -> Result<()> {
     let mut light = FirstLight::set_up(&LabSpec::new("first_light", seed), parts)?;
     light.boot()?;
     light.apply()?;
-    light.connect()?;
-    light.write_files()?;
-    light.power_cut(&mut Rng::new(seed))?;
+    light.captured("connected", |light| {
+        light.connect()?;
+        light.write_files()
+    })?;
+    let cut = light.power_cut(&mut Rng::new(seed))?;
+    // Only of connections that begin in it, so those after the power cut.
+    light.captured("again", |light| light.comes_back(&cut))?;
     light.everything_is_there()?;
     light.grow()?;
     light.destroy()?;
@@ -85,6 +97,15 @@ impl FirstLight {
             lab.steps.line("neither terraform nor tofu is in PATH: the ironbay program does their steps");
         }
         Ok(Self { lab, operator, volumes: Vec::new(), times: Times::default() })
+    }
+
+    /// Steps during which the network is captured; then Wireshark has its say.
+    fn captured(&mut self, name: &str, what: impl FnOnce(&mut Self) -> Result<()>) -> Result<()> {
+        let capture = Capture::start(&self.lab.network, &self.lab.dir, name, CAPTURE_MIB)?;
+        what(self)?;
+        self.lab.steps.step(&format!("Wireshark reads what was said ({name})"), || {
+            Ok(((), capture.finish()?.good(name)?))
+        })
     }
 
     /// The node boots from the network and claims its drives; the host starts.
@@ -169,12 +190,12 @@ impl FirstLight {
         })
     }
 
-    /// fio writes and verifies; at a moment that the seed chooses the node's power fails; it comes back; fio ends well.
-    pub fn power_cut(&mut self, rng: &mut Rng) -> Result<()> {
+    /// fio writes and verifies; at a moment that the seed chooses the node's power fails.
+    pub fn power_cut(&mut self, rng: &mut Rng) -> Result<Cut> {
         let (log, data) = (self.volume("log")?.uuid.clone(), self.volume("data")?.uuid.clone());
         let after = Duration::from_millis(rng.below(CUT_WITHIN_MS));
         let (steps, host) = parts(&mut self.lab)?;
-        let device_of_data = device(host, &data)?;
+        let cut = Cut { device: device(host, &data)? };
         let begun = steps.step("fio starts with crc32c verification", || {
             let target = device(host, &log)?;
             host.start_job("fio", &fio::verify(&target, 112, 77))?;
@@ -182,16 +203,22 @@ impl FirstLight {
         })?;
         std::thread::sleep(after.saturating_sub(begun.elapsed()));
         let is_over = host.has_finished("fio")?;
-        let Lab { steps, node, network, host, .. } = &mut self.lab;
-        node.cut_power();
-        steps.line(&format!(
+        self.lab.node.cut_power();
+        self.lab.steps.line(&format!(
             "power cut {} s after the start of fio, which {}",
             seconds(begun.elapsed()),
             if is_over { "had ended" } else { "was at work" }
         ));
+        Ok(cut)
+    }
+
+    /// The node boots again, the host connects by itself, and fio ends well.
+    pub fn comes_back(&mut self, cut: &Cut) -> Result<()> {
+        let Lab { steps, node, network, host, .. } = &mut self.lab;
         let host = host.as_mut().context("the Linux host is off")?;
         // A read of its own, started while the node is off: its end is the first IO after power-on.
-        host.start_job("first", &format!("dd if={device_of_data} of=/dev/null bs=4k count=1 iflag=direct"))?;
+        let first = &cut.device;
+        host.start_job("first", &format!("dd if={first} of=/dev/null bs=4k count=1 iflag=direct"))?;
         let times = &mut self.times;
         times.api_again = steps.step("the node boots again", || {
             let took = node.boot(network)?;
@@ -307,7 +334,8 @@ impl FirstLight {
     }
 }
 
-fn parts(lab: &mut Lab) -> Result<(&crate::steps::Steps, &mut Host)> {
+/// The steps and the Linux host of a lab.
+pub fn parts(lab: &mut Lab) -> Result<(&crate::steps::Steps, &mut Host)> {
     Ok((&lab.steps, lab.host.as_mut().context("the Linux host is off")?))
 }
 

@@ -6,13 +6,13 @@ use crate::lab::{Lab, LabSpec};
 use crate::limits::HOST_WORK;
 use crate::manage::Operator;
 use crate::parts::Parts;
-use crate::rng::Rng;
 use crate::scenario::first_light::{FirstLight, device};
 use crate::steps::seconds;
 use anyhow::{Context, Result};
 use image::kit::Manifest;
 use image::progress::human;
 use serde_json::Value;
+use sim::Random;
 use std::path::Path;
 
 /// What fio measured on the host.
@@ -31,7 +31,7 @@ pub fn run(parts: &Parts, seed: u64, keep: bool) -> Result<()> {
     light.apply()?;
     light.connect()?;
     light.write_files()?;
-    let cut = light.power_cut(&mut Rng::new(seed))?;
+    let cut = light.power_cut(&mut Random(seed))?;
     light.comes_back(&cut)?;
     light.everything_is_there()?;
     let measured = measure(&mut light)?;

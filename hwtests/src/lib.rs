@@ -37,7 +37,6 @@ pub mod node;
 pub mod parts;
 pub mod qemu;
 pub mod qmp;
-pub mod rng;
 pub mod scenario;
 pub mod serial;
 pub mod steps;

@@ -10,6 +10,7 @@
 //! |---|---|
 //! | [`Drive`], [`SimDrive`] | a drive with a cache, virtual time and [`Faults`]; the code under test sees a `BlockDevice` |
 //! | [`History`] | which contents of a block may be read now, and after a power cut; snapshots that stay as they were |
+//! | [`Steps`] | counts what happens, and cuts the power at a chosen step |
 //! | [`Trace`], [`every_seed`] | each seed is run twice with equal traces; a failure prints the line that repeats it |
 //!
 //! Invariants
@@ -31,7 +32,7 @@ pub use drive::{Block, Drive};
 pub use faults::{Faults, NextWrite};
 pub use history::{History, Owner, Verdict, Version};
 pub use random::Random;
-pub use seeds::{Trace, every_seed};
+pub use seeds::{PowerCut, Steps, Trace, every_seed};
 
 #[cfg(test)]
 mod tests;

@@ -30,6 +30,35 @@ impl Trace {
     }
 }
 
+/// The power failed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct PowerCut;
+
+/// What happened so far, and how far it is to the power cut.
+#[derive(Clone, Debug, Default)]
+pub struct Steps {
+    /// Of everything that happened.
+    pub trace: Trace,
+    /// Steps until the power fails; `None` if it does not.
+    pub cut_in: Option<u64>,
+}
+
+impl Steps {
+    /// A step: something happens, unless the power fails before it.
+    ///
+    /// # Errors
+    /// The power has failed; it is noted all the same.
+    pub fn note(&mut self, event: impl Hash) -> Result<(), PowerCut> {
+        self.trace.note(event);
+        match &mut self.cut_in {
+            Some(0) => return Err(PowerCut),
+            Some(steps) => *steps -= 1,
+            None => {}
+        }
+        Ok(())
+    }
+}
+
 /// Lives each seed twice; `live` gives the trace. `test` is what `cargo test` calls this test, `package` its crate.
 ///
 /// # Panics

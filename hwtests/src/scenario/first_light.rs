@@ -14,10 +14,10 @@ use crate::limits::{CAPTURE_MIB, HOST_COMMAND, HOST_WORK, LOOK_AGAIN};
 use crate::manage::{Operator, Sizes, Volume};
 use crate::network::NODE;
 use crate::parts::Parts;
-use crate::rng::Rng;
 use crate::steps::seconds;
 use anyhow::{Context, Result, bail, ensure};
 use serde_json::Value;
+use sim::Random;
 use std::os::unix::fs::MetadataExt;
 use std::time::{Duration, Instant};
 
@@ -78,7 +78,7 @@ pub fn run(parts: &Parts, seed: u64) -> Result<()> {
         light.connect()?;
         light.write_files()
     })?;
-    let cut = light.power_cut(&mut Rng::new(seed))?;
+    let cut = light.power_cut(&mut Random(seed))?;
     // Only of connections that begin in it, so those after the power cut.
     light.captured("again", |light| light.comes_back(&cut))?;
     light.everything_is_there()?;
@@ -191,9 +191,9 @@ impl FirstLight {
     }
 
     /// fio writes and verifies; at a moment that the seed chooses the node's power fails.
-    pub fn power_cut(&mut self, rng: &mut Rng) -> Result<Cut> {
+    pub fn power_cut(&mut self, random: &mut Random) -> Result<Cut> {
         let (log, data) = (self.volume("log")?.uuid.clone(), self.volume("data")?.uuid.clone());
-        let after = Duration::from_millis(rng.below(CUT_WITHIN_MS));
+        let after = Duration::from_millis(random.below(CUT_WITHIN_MS));
         let (steps, host) = parts(&mut self.lab)?;
         let cut = Cut { device: device(host, &data)? };
         let begun = steps.step("fio starts with crc32c verification", || {

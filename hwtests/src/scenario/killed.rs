@@ -8,10 +8,10 @@ use crate::lab::{Lab, LabSpec};
 use crate::limits::{CONSOLE_ANSWER, HOST_WORK};
 use crate::parts::Parts;
 use crate::qemu::Machine;
-use crate::rng::Rng;
 use crate::scenario::first_light::{FirstLight, device, parts as steps_and_host};
 use anyhow::{Context, Result};
 use serde_json::json;
+use sim::Random;
 use std::time::Duration;
 
 /// How often. PID 1 waits longer before each start while a service does not stay.
@@ -35,9 +35,9 @@ pub fn run(parts: &Parts, seed: u64) -> Result<()> {
         host.start_job("fio", &fio::verify(&target, 64, seed))?;
         Ok(((), target))
     })?;
-    let mut rng = Rng::new(seed);
+    let mut random = Random(seed);
     for _ in 0..KILLS {
-        std::thread::sleep(Duration::from_millis(rng.below(KILL_WITHIN_MS)));
+        std::thread::sleep(Duration::from_millis(random.below(KILL_WITHIN_MS)));
         kill(&mut light.lab)?;
         comes_back(&mut light)?;
     }

@@ -4,11 +4,11 @@
 use crate::fio;
 use crate::limits::{HOST_COMMAND, HOST_WORK, LOOK_AGAIN};
 use crate::manage::{Volume, volumes_of_api};
-use crate::rng::Rng;
 use crate::scenario::first_light::{device, size_of};
 use crate::scenario::linux::{Linux, MIB};
 use anyhow::{Context, Result, ensure};
 use serde_json::Value;
+use sim::Random;
 use std::time::Instant;
 
 /// Blocks of 512 bytes that the commands work on: the first MiB.
@@ -20,7 +20,7 @@ put() { dd if=$1 of=/run/want bs=512 skip=$2 seek=$3 count=$4 conv=notrunc 2>/de
 ";
 
 /// The host is connected to the pool "fast"; the volume comes and goes.
-pub fn blocks_of_512_bytes(linux: &mut Linux, rng: &mut Rng) -> Result<()> {
+pub fn blocks_of_512_bytes(linux: &mut Linux, random: &mut Random) -> Result<()> {
     let (volume, device) = appears(linux)?;
     linux.step("mkfs.ext4 on it, files, e2fsck", |linux| {
         let files = format!(
@@ -32,10 +32,10 @@ pub fn blocks_of_512_bytes(linux: &mut Linux, rng: &mut Rng) -> Result<()> {
         Ok(((), String::new()))
     })?;
     linux.step("fio writes and verifies pieces of 512 bytes and more", |linux| {
-        let command = fio::verify_pieces(&device, 4, "512-9k", rng.below(1 << 20));
+        let command = fio::verify_pieces(&device, 4, "512-9k", random.below(1 << 20));
         Ok(((), fio::verified(&linux.host()?.ok(&command, HOST_WORK)?)?))
     })?;
-    commands(linux, &device, rng)?;
+    commands(linux, &device, random)?;
     linux.step("it grows, and is deleted", |linux| {
         linux.ask(&["volume", "resize", &volume.name, "--size", "96MiB"])?;
         let until = Instant::now() + HOST_COMMAND;
@@ -74,7 +74,7 @@ fn appears(linux: &mut Linux) -> Result<(Volume, String)> {
 }
 
 /// Each command changes the blocks that it names and no others, wherever it starts and ends.
-fn commands(linux: &mut Linux, device: &str, rng: &mut Rng) -> Result<()> {
+fn commands(linux: &mut Linux, device: &str, random: &mut Random) -> Result<()> {
     let script =
         |linux: &mut Linux, text: &str| linux.host()?.ok(&format!("D={device}\n{HELPERS}{text}"), HOST_WORK);
     let half = BLOCKS / 2;
@@ -84,7 +84,7 @@ fn commands(linux: &mut Linux, device: &str, rng: &mut Rng) -> Result<()> {
         for _ in 0..3 {
             // Not a multiple of eight, so it starts within a block.
             let odd = |value: u64| value / 8 * 8 + 1 + value % 7;
-            let (at, count) = (odd(rng.below(half - 40)), 1 + rng.below(30));
+            let (at, count) = (odd(random.below(half - 40)), 1 + random.below(30));
             let bytes = count * 512;
             let write = format!(
                 "head -c {bytes} /dev/urandom >/run/new && nvme write $D -s {at} -c {} -z {bytes} -d /run/new && put /run/new 0 {at} {count} && expect",
@@ -94,8 +94,8 @@ fn commands(linux: &mut Linux, device: &str, rng: &mut Rng) -> Result<()> {
             let zeroes = format!("nvme write-zeroes $D -s {at} -c {} && put /dev/zero 0 {at} {count} && expect", count - 1);
             script(linux, &zeroes)?;
             // The sources lie in the first half, the copy in the second.
-            let (a, n, b, m) = (odd(rng.below(half - 80)), 1 + rng.below(60), rng.below(half - 80), 1 + rng.below(60));
-            let to = half + odd(rng.below(half - 160));
+            let (a, n, b, m) = (odd(random.below(half - 80)), 1 + random.below(60), random.below(half - 80), 1 + random.below(60));
+            let to = half + odd(random.below(half - 160));
             let copy = format!(
                 "nvme copy $D --sdlba={to} --slbs={a},{b} --blocks={},{} && cp /run/want /run/before && put /run/before {a} {to} {n} && \
                  put /run/before {b} {} {m} && expect",

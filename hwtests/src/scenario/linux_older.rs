@@ -3,10 +3,10 @@
 use crate::fio;
 use crate::limits::{HOST_COMMAND, HOST_WORK};
 use crate::parts::{OLDER_SERIES, Parts, older_host};
-use crate::rng::Rng;
 use crate::scenario::linux::Linux;
 use crate::scenario::linux_restart::{kill_once, reset};
 use anyhow::{Result, ensure};
+use sim::Random;
 
 /// The scenario `linux_older`.
 pub fn run(parts: &Parts, seed: u64) -> Result<()> {
@@ -33,7 +33,7 @@ pub fn run(parts: &Parts, seed: u64) -> Result<()> {
         let controller = linux.connect("data", "")?;
         let device = linux.device("data")?;
         linux.host()?.start_job("fio", &fio::verify(&device, 24, seed))?;
-        kill_once(linux, &controller, &mut Rng::new(seed))?;
+        kill_once(linux, &controller, &mut Random(seed))?;
         linux.step("fio ends with every block verified", |linux| {
             let said = linux.host()?.finish("fio", HOST_WORK)?.ok("fio")?;
             Ok(((), fio::verified(&said)?))

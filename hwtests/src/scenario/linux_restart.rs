@@ -4,9 +4,9 @@ use crate::fio;
 use crate::host::HostSpec;
 use crate::limits::{HOST_COMMAND, HOST_WORK};
 use crate::parts::Parts;
-use crate::rng::Rng;
 use crate::scenario::linux::{Controller, Linux};
 use anyhow::{Result, ensure};
+use sim::Random;
 use std::time::{Duration, Instant};
 
 /// Rounds of connecting and disconnecting.
@@ -24,12 +24,12 @@ const KILLS: u32 = 2;
 
 /// The scenario `linux_restart`.
 pub fn run(parts: &Parts, seed: u64) -> Result<()> {
-    let mut rng = Rng::new(seed);
+    let mut random = Random(seed);
     let mut linux =
         Linux::set_up("linux_restart", seed, parts, &HostSpec { cpus: 2, ..HostSpec::new(parts) })?;
     linux.captured("reset", |linux| reset(linux, seed))?;
-    linux.captured("rounds", |linux| rounds(linux, &mut rng))?;
-    linux.captured("killed", |linux| killed(linux, &mut rng))?;
+    linux.captured("rounds", |linux| rounds(linux, &mut random))?;
+    linux.captured("killed", |linux| killed(linux, &mut random))?;
     linux.passed()
 }
 
@@ -51,13 +51,13 @@ pub fn reset(linux: &mut Linux, seed: u64) -> Result<()> {
 }
 
 /// Rounds of connecting and disconnecting; the daemon remembers none of them.
-fn rounds(linux: &mut Linux, rng: &mut Rng) -> Result<()> {
+fn rounds(linux: &mut Linux, random: &mut Random) -> Result<()> {
     let nqn = linux.volume("data")?.nqn;
     linux.step(&format!("{ROUNDS} rounds of nvme connect and nvme disconnect"), |linux| {
         let begun = Instant::now();
         for _ in 0..ROUNDS / ROUNDS_AT_ONCE {
             let digests = ["", "--hdr-digest", "--data-digest", "--hdr-digest --data-digest"];
-            let digests = digests[usize::try_from(rng.below(4))?];
+            let digests = digests[usize::try_from(random.below(4))?];
             let command = format!(
                 "for i in $(seq {ROUNDS_AT_ONCE}); do nvme connect -t tcp -a 10.77.0.1 -s 4420 -n {nqn} -i $((i % 2 + 1)) {digests} >/dev/null && \
                  nvme disconnect -n {nqn} >/dev/null || {{ echo \"round $i\"; exit 1; }}; done"
@@ -71,15 +71,15 @@ fn rounds(linux: &mut Linux, rng: &mut Rng) -> Result<()> {
 }
 
 /// The daemon is killed under fio and started again: the host connects by itself, and fio notices nothing.
-fn killed(linux: &mut Linux, rng: &mut Rng) -> Result<()> {
+fn killed(linux: &mut Linux, random: &mut Random) -> Result<()> {
     let controller = linux.connect("data", "")?;
     let device = linux.device("data")?;
     linux.step("fio starts with crc32c verification", |linux| {
-        linux.host()?.start_job("fio", &fio::verify(&device, 48, rng.next_u64() >> 33))?;
+        linux.host()?.start_job("fio", &fio::verify(&device, 48, random.bits() >> 33))?;
         Ok(((), String::new()))
     })?;
     for _ in 0..KILLS {
-        kill_once(linux, &controller, rng)?;
+        kill_once(linux, &controller, random)?;
     }
     linux.step("fio ends with every block verified", |linux| {
         let said = linux.host()?.finish("fio", HOST_WORK)?.ok("fio")?;
@@ -89,9 +89,9 @@ fn killed(linux: &mut Linux, rng: &mut Rng) -> Result<()> {
 }
 
 /// Kills the daemon at a moment of the seed, starts it again, and waits until the host is back.
-pub fn kill_once(linux: &mut Linux, controller: &Controller, rng: &mut Rng) -> Result<()> {
-    std::thread::sleep(Duration::from_millis(rng.below(KILL_WITHIN_MS)));
-    let away = Duration::from_millis(rng.below(AWAY_MS));
+pub fn kill_once(linux: &mut Linux, controller: &Controller, random: &mut Random) -> Result<()> {
+    std::thread::sleep(Duration::from_millis(random.below(KILL_WITHIN_MS)));
+    let away = Duration::from_millis(random.below(AWAY_MS));
     let is_over = linux.host()?.has_finished("fio")?;
     linux.step("ironbayd is killed and started again", |linux| {
         linux.daemon.kill();

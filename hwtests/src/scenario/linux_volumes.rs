@@ -4,11 +4,11 @@
 use crate::host::HostSpec;
 use crate::limits::{HOST_COMMAND, HOST_WORK, LOOK_AGAIN};
 use crate::parts::Parts;
-use crate::rng::Rng;
 use crate::scenario::first_light::{device, size_of};
 use crate::scenario::linux::{Controller, Linux, MIB};
 use crate::scenario::linux_blocks::blocks_of_512_bytes;
 use anyhow::{Result, bail, ensure};
+use sim::Random;
 use std::time::Instant;
 
 /// Blocks that the commands work on: the first of the volume.
@@ -22,16 +22,16 @@ expect() { dd if=$D of=/run/found bs=64k count=16 iflag=direct 2>/dev/null && cm
 /// The scenario `linux_volumes`.
 pub fn run(parts: &Parts, seed: u64) -> Result<()> {
     let mut linux = Linux::set_up("linux_volumes", seed, parts, &HostSpec::new(parts))?;
-    let mut rng = Rng::new(seed);
+    let mut random = Random(seed);
     linux.captured("namespaces", come_grow_and_go)?;
     linux.captured("commands", |linux| {
         let controller = linux.connect("data", "--hdr-digest --data-digest")?;
         fill(linux)?;
         for _ in 0..2 {
-            zeroing(linux, &mut rng)?;
+            zeroing(linux, &mut random)?;
         }
-        comparing(linux, &mut rng)?;
-        copying(linux, &mut rng)?;
+        comparing(linux, &mut random)?;
+        copying(linux, &mut random)?;
         beyond_the_end(linux)?;
         linux.expect_no_complaints()?;
         linux.disconnect(&controller)
@@ -39,7 +39,7 @@ pub fn run(parts: &Parts, seed: u64) -> Result<()> {
     linux.captured("small_blocks", |linux| {
         let controller = linux.connect("data", "")?;
         linux.forget_kernel_log()?;
-        blocks_of_512_bytes(linux, &mut rng)?;
+        blocks_of_512_bytes(linux, &mut random)?;
         linux.expect_no_complaints()?;
         linux.disconnect(&controller)
     })?;
@@ -111,10 +111,10 @@ fn fill(linux: &mut Linux) -> Result<()> {
 }
 
 /// Every way to make blocks zero: these and no others.
-fn zeroing(linux: &mut Linux, rng: &mut Rng) -> Result<()> {
+fn zeroing(linux: &mut Linux, random: &mut Random) -> Result<()> {
     let mut range = || {
-        let start = rng.below(BLOCKS - 1);
-        (start, 1 + rng.below((BLOCKS - start).min(40)))
+        let start = random.below(BLOCKS - 1);
+        (start, 1 + random.below((BLOCKS - start).min(40)))
     };
     let ((a, n), (b, m), (c, k), (d, l), (e, o)) = (range(), range(), range(), range(), range());
     linux.step("blocks are zeroed, their neighbours are not", |linux| {
@@ -134,10 +134,10 @@ fn zeroing(linux: &mut Linux, rng: &mut Rng) -> Result<()> {
 }
 
 /// Commands that look at blocks without telling what is in them.
-fn comparing(linux: &mut Linux, rng: &mut Rng) -> Result<()> {
+fn comparing(linux: &mut Linux, random: &mut Random) -> Result<()> {
     linux.step("nvme compare", |linux| {
         script(linux, "nvme compare $D -s 0 -c 255 -z 1048576 -d /run/want")?;
-        let at = rng.below(BLOCKS * 4096);
+        let at = random.below(BLOCKS * 4096);
         let spoil = format!(
             "cp /run/want /run/other; printf x | dd of=/run/other bs=1 seek={at} conv=notrunc 2>/dev/null; \
              cmp -s /run/want /run/other && printf y | dd of=/run/other bs=1 seek={at} conv=notrunc 2>/dev/null; \
@@ -153,11 +153,11 @@ fn comparing(linux: &mut Linux, rng: &mut Rng) -> Result<()> {
 }
 
 /// Blocks of three places are put together at a fourth.
-fn copying(linux: &mut Linux, rng: &mut Rng) -> Result<()> {
+fn copying(linux: &mut Linux, random: &mut Random) -> Result<()> {
     let half = BLOCKS / 2;
     // The sources lie in the first half and the copy in the second, so they never overlap.
-    let sources = [0; 3].map(|_| (rng.below(half - 20), 1 + rng.below(20)));
-    let to = half + rng.below(half - 60);
+    let sources = [0; 3].map(|_| (random.below(half - 20), 1 + random.below(20)));
+    let to = half + random.below(half - 60);
     let list = |part: fn(&(u64, u64)) -> u64| {
         sources.iter().map(|s| part(s).to_string()).collect::<Vec<_>>().join(",")
     };

@@ -5,23 +5,18 @@ use crate::{DriveId, Finding, Found, Imported, Job, JobError, Pool, Probe, begin
 use block::{BlockDevice, Completion, Op, Tag};
 use control::CreatePool;
 use core::hash::Hash;
-use sim::{Drive, Random, SimDrive, Trace};
+pub(super) use sim::PowerCut;
+use sim::{Drive, Random, SimDrive, Steps};
 
 /// In the tags of the second of two jobs.
 const JOB_MARK: u64 = 1 << 40;
-
-/// The power failed.
-#[derive(Debug, PartialEq, Eq)]
-pub(super) struct PowerCut;
 
 #[derive(Debug)]
 pub(super) struct Bench {
     pub(super) drives: Vec<SimDrive>,
     pub(super) random: Random,
-    /// Steps (submissions and completions) until the power fails.
-    pub(super) cut_in: Option<u64>,
-    /// Of everything that happened.
-    trace: Trace,
+    /// Submissions and completions.
+    pub(super) steps: Steps,
     uuids: u64,
 }
 
@@ -35,8 +30,7 @@ impl Bench {
         Self {
             drives: drives.into_iter().map(SimDrive::new).collect(),
             random: Random(seed),
-            cut_in: None,
-            trace: Trace::default(),
+            steps: Steps::default(),
             uuids: 0,
         }
     }
@@ -49,17 +43,11 @@ impl Bench {
     }
 
     pub(super) fn trace(&self) -> u64 {
-        self.trace.value()
+        self.steps.trace.value()
     }
 
     fn note(&mut self, event: impl Hash) -> Result<(), PowerCut> {
-        self.trace.note(event);
-        match &mut self.cut_in {
-            Some(0) => return Err(PowerCut),
-            Some(steps) => *steps -= 1,
-            None => {}
-        }
-        Ok(())
+        self.steps.note(event)
     }
 
     /// Looks at one drive.
@@ -164,14 +152,14 @@ impl Bench {
     }
 
     pub(super) fn power_cut(&mut self) {
-        self.cut_in = None;
+        self.steps.cut_in = None;
         for drive in &mut self.drives {
             drive.power_cut(&mut self.random);
         }
     }
 
     pub(super) fn restart(&mut self) {
-        self.cut_in = None;
+        self.steps.cut_in = None;
         for drive in &mut self.drives {
             drive.restart(&mut self.random);
         }

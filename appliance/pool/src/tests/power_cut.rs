@@ -388,13 +388,13 @@ fn live(seed: u64) -> u64 {
         world.fill(30);
     }
     for _ in 0..3 {
-        world.bench.cut_in = Some(world.bench.random.below(200));
+        world.bench.steps.cut_in = Some(world.bench.random.below(200));
         let mut actions = 0;
         while world.act().is_ok() {
             actions += 1;
             if actions % 8 == 0 && world.chance(1, 2) {
                 world.bench.restart();
-                world.bench.cut_in = Some(world.bench.random.below(100));
+                world.bench.steps.cut_in = Some(world.bench.random.below(100));
                 if world.recover().is_err() {
                     break;
                 }
@@ -402,12 +402,12 @@ fn live(seed: u64) -> u64 {
         }
         world.bench.power_cut();
         // The power may fail again while the pool is brought up to date.
-        world.bench.cut_in = world.chance(1, 2).then(|| world.bench.random.below(12));
+        world.bench.steps.cut_in = world.chance(1, 2).then(|| world.bench.random.below(12));
         while world.recover().is_err() {
             world.bench.power_cut();
-            world.bench.cut_in = world.chance(1, 2).then(|| world.bench.random.below(12));
+            world.bench.steps.cut_in = world.chance(1, 2).then(|| world.bench.random.below(12));
         }
-        world.bench.cut_in = None;
+        world.bench.steps.cut_in = None;
     }
     world.bench.trace()
 }
@@ -429,7 +429,7 @@ fn every_step_of_a_pools_life_can_be_the_last() {
             let mut world = World::new(step * 31 + outcome);
             let drives = (0..2).map(|n| Drive::new(&format!("S{n}"), 64));
             world.bench = Bench::of(drives, outcome);
-            world.bench.cut_in = Some(step);
+            world.bench.steps.cut_in = Some(step);
             is_done &= story(&mut world).is_ok();
             world.bench.power_cut();
             world.recover().expect("no cut is planned");

@@ -108,9 +108,9 @@ impl Life {
         let mut is_crash = is_crash;
         loop {
             // The power may fail again while the pool is imported.
-            self.world.cut_in = self.world.random.chance(1, 3).then(|| self.world.random.below(60));
+            self.world.steps.cut_in = self.world.random.chance(1, 3).then(|| self.world.random.below(60));
             if self.world.recover(is_crash).is_ok() {
-                self.world.cut_in = None;
+                self.world.steps.cut_in = None;
                 return;
             }
             is_crash = false;
@@ -122,13 +122,13 @@ impl Life {
 fn live(seed: u64) -> u64 {
     let mut life = Life::new(seed);
     for _ in 0..3 {
-        life.world.cut_in = Some(life.world.random.below(400));
+        life.world.steps.cut_in = Some(life.world.random.below(400));
         let _ = life.work(400);
         let is_crash = life.world.random.chance(1, 4);
         life.world.end(is_crash);
         life.recover(is_crash);
     }
-    life.world.trace.value()
+    life.world.steps.trace.value()
 }
 
 /// Goal: the promise above. Method: 2000 seeds of random work with three power cuts or crashes each, every seed twice with

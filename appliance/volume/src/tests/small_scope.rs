@@ -61,7 +61,7 @@ const REQUESTS: usize = 8;
 fn run(prepared: &World, workload: &[usize], steps: u64, subset: Option<u64>) -> Option<usize> {
     let mut world = prepared.copy();
     world.recover(false).expect("no cut is planned");
-    world.cut_in = Some(steps);
+    world.steps.cut_in = Some(steps);
     let mut is_cut = false;
     for which in workload {
         // A change that waits for another one would be refused by the oracle, not by the engine.

@@ -6,7 +6,8 @@ use block::{BLOCK_SIZE, Blocks};
 use core::cell::RefCell;
 use ondisk::Name;
 use ondisk::thin::{ThinIdentity, VolumeKind};
-use sim::{Drive, History, Random, SimDrive, Trace};
+pub(super) use sim::PowerCut;
+use sim::{Drive, History, Random, SimDrive, Steps};
 use std::collections::BTreeMap;
 use std::rc::Rc;
 use task::{Core, Devices, Executor, Mailbox};
@@ -15,10 +16,6 @@ use uuid::Uuid;
 /// Tasks that serve requests.
 const TASKS: usize = 8;
 pub(super) const JOURNAL_BLOCKS: u64 = crate::limits::JOURNAL_BLOCKS_MIN;
-
-/// The power failed.
-#[derive(Debug)]
-pub(super) struct PowerCut;
 
 #[derive(Clone, Debug)]
 pub(super) enum Request {
@@ -60,8 +57,7 @@ pub(super) struct World {
     pub(super) drive: Option<Drive>,
     pub(super) served: Option<Served>,
     pub(super) random: Random,
-    pub(super) trace: Trace,
-    pub(super) cut_in: Option<u64>,
+    pub(super) steps: Steps,
     pub(super) history: History,
     pub(super) volumes: Volumes,
     /// The number of the next volume.
@@ -122,8 +118,7 @@ impl World {
             drive: Some(drive),
             served: None,
             random: Random(seed),
-            trace: Trace::default(),
-            cut_in: None,
+            steps: Steps::default(),
             history: History::default(),
             volumes: Volumes::new(),
             next: 1,
@@ -141,8 +136,7 @@ impl World {
             drive: self.drive.clone(),
             served: None,
             random: self.random.clone(),
-            trace: Trace::default(),
-            cut_in: None,
+            steps: Steps::default(),
             history: self.history.clone(),
             volumes: self.volumes.clone(),
             next: self.next,
@@ -157,13 +151,7 @@ impl World {
     }
 
     fn note(&mut self, event: impl core::hash::Hash) -> Result<(), PowerCut> {
-        self.trace.note(event);
-        match &mut self.cut_in {
-            Some(0) => return Err(PowerCut),
-            Some(steps) => *steps -= 1,
-            None => {}
-        }
-        Ok(())
+        self.steps.note(event)
     }
 
     /// Formats or imports the drive, and begins to serve it.
@@ -255,7 +243,7 @@ impl World {
         assert!(is_busy || !replies.is_empty() || served.under_way == 0, "requests wait for nothing");
         self.note((is_busy, replies.len()))?;
         for reply in &replies {
-            self.trace.note(format!("{:?} {:?}", reply.0, reply.1.as_ref().map(drop)));
+            self.steps.trace.note(format!("{:?} {:?}", reply.0, reply.1.as_ref().map(drop)));
         }
         Ok(replies)
     }
@@ -347,7 +335,7 @@ impl World {
 
     /// The power fails, or (with `is_crash`) only the engine ends while the drive keeps running.
     pub(super) fn end(&mut self, is_crash: bool) {
-        self.cut_in = None;
+        self.steps.cut_in = None;
         let Some(served) = self.served.take() else { return };
         let random = &mut self.random;
         served.devices.with(0, |d| if is_crash { d.restart(random) } else { d.power_cut(random) });

@@ -122,8 +122,7 @@ fn serve(
     ready: &SyncSender<Result<Addresses, StartError>>,
     started: Instant,
 ) {
-    let mode = config.mode;
-    let Ready { mut core, mut net, socket_cores, portals, discovery } =
+    let Ready { mut core, mut net, polling, socket_cores, portals, discovery } =
         match startup::start(config, waker, started) {
             Ok(parts) => parts,
             Err(error) => {
@@ -133,7 +132,7 @@ fn serve(
             }
         };
     let _ = ready.send(Ok((portals, discovery)));
-    run(&mut core, &mut net, &mut mailbox, mode);
+    run(&mut core, &mut net, &mut mailbox, polling);
     // Sockets first: they hold payload buffers. With them the socket cores end.
     drop(net);
     socket_cores::join(socket_cores);

@@ -1,8 +1,8 @@
 //! The threads of socket cores: each is bound to its processor, makes its core, says so, and serves until the home core ends it.
 
-use crate::{Affinity, Mode, StartError};
+use crate::{Affinity, StartError};
 use net::{CoreSeed, Net, Waker};
-use reactor::{bind, serve_sockets};
+use reactor::{Polling, bind, serve_sockets};
 use std::io;
 use std::sync::mpsc::{SyncSender, sync_channel};
 use std::thread::{Builder, JoinHandle};
@@ -16,7 +16,7 @@ pub(crate) struct Sockets {
 }
 
 /// Sockets of the calling thread, or of one thread for each of `places`.
-pub(crate) fn start(waker: &Waker, places: &[Affinity], mode: Mode) -> Result<Sockets, StartError> {
+pub(crate) fn start(waker: &Waker, places: &[Affinity], polling: Polling) -> Result<Sockets, StartError> {
     let system = |what| move |source: io::Error| StartError::System { what, source };
     if places.is_empty() {
         let net = Net::new(waker.clone()).map_err(system("io_uring"))?;
@@ -28,7 +28,7 @@ pub(crate) fn start(waker: &Waker, places: &[Affinity], mode: Mode) -> Result<So
         let (ready, is_ready) = sync_channel(1);
         let thread = Builder::new()
             .name(format!("core{number}"))
-            .spawn(move || serve(seed, place, mode, &ready))
+            .spawn(move || serve(seed, place, polling, &ready))
             .map_err(system("a thread"))?;
         sockets.threads.push(thread);
         let ended = || io::Error::other("it ended before it was ready");
@@ -39,14 +39,14 @@ pub(crate) fn start(waker: &Waker, places: &[Affinity], mode: Mode) -> Result<So
 }
 
 /// The thread of a socket core.
-fn serve(seed: CoreSeed, place: Affinity, mode: Mode, ready: &SyncSender<io::Result<Option<usize>>>) {
+fn serve(seed: CoreSeed, place: Affinity, polling: Polling, ready: &SyncSender<io::Result<Option<usize>>>) {
     // Before there is any memory: pages come from the node of memory that is next to the processor.
     let started = bind(place).and_then(|processor| Ok((processor, seed.start()?)));
     match started {
         Ok((processor, mut core)) => {
             // Nobody listens only if the start was given up, which it is not.
             let _ = ready.send(Ok(processor));
-            serve_sockets(&mut core, mode);
+            serve_sockets(&mut core, polling);
         }
         Err(error) => {
             let _ = ready.send(Err(error));

@@ -17,6 +17,7 @@ use net::{ListenerId, Net, Waker};
 use nvme_spec::fabrics::UUID_NQN_PREFIX;
 use nvme_subsystem::TargetConfig;
 use pool::{Begun, Imported, Pool};
+use reactor::Polling;
 use std::fs::File;
 use std::io;
 use std::net::SocketAddr;
@@ -30,6 +31,7 @@ use uuid::Uuid;
 pub(crate) struct Ready {
     pub(crate) core: Core,
     pub(crate) net: Net,
+    pub(crate) polling: Polling,
     pub(crate) socket_cores: Vec<JoinHandle<()>>,
     pub(crate) portals: Vec<SocketAddr>,
     pub(crate) discovery: Vec<SocketAddr>,
@@ -45,11 +47,11 @@ pub(crate) fn start(mut config: EngineConfig, waker: &Waker, started: Instant) -
     let system = |what| move |source: io::Error| StartError::System { what, source };
     // Before there is any memory: pages come from the node of memory that is next to the processor.
     let places = config.cores.places().map_err(system("the processors of the cores"))?;
+    let polling = Polling::before_bind(config.mode);
     let (home, others) = places.split_first().expect("there is a home core");
     let processor = reactor::bind(*home).map_err(system("the processor of the core"))?;
     let mut random = File::open("/dev/urandom").map_err(system("the source of random numbers"))?;
-    let Sockets { mut net, threads: socket_cores, processors } =
-        socket_cores::start(waker, others, config.mode)?;
+    let Sockets { mut net, threads: socket_cores, processors } = socket_cores::start(waker, others, polling)?;
     let arena = arena(&config)?;
     if let Some(why) = arena.hugepages_refused() {
         notify("memory", "memory".to_owned(), format!("no huge pages, ordinary ones are used: {why}"));
@@ -99,7 +101,7 @@ pub(crate) fn start(mut config: EngineConfig, waker: &Waker, started: Instant) -
     let facts =
         Facts { version: config.version, mode: config.mode, portals: portals.clone(), started, start_ms };
     let core = Core::new(Parts { target, drives, known, offline, facts, random, events });
-    Ok(Ready { core, net, socket_cores, portals, discovery })
+    Ok(Ready { core, net, polling, socket_cores, portals, discovery })
 }
 
 /// The node's own name for its discovery subsystem: hosts tell by it two nodes apart, and one node on two paths. It is not

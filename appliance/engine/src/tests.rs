@@ -9,6 +9,7 @@ mod host;
 mod hostile;
 mod reservation;
 mod spread;
+mod startup;
 mod wiping;
 
 use crate::{Affinity, Cores, DriveSpec, Engine, EngineConfig, Mode, start};

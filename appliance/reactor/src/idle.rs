@@ -15,6 +15,7 @@ use block::Tick;
 use core::fmt;
 use core::str::FromStr;
 use core::time::Duration;
+use std::thread::available_parallelism;
 
 /// How eagerly a core polls.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -55,6 +56,24 @@ impl fmt::Display for Mode {
     }
 }
 
+/// What decides how a core rests.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Polling {
+    /// How eagerly it polls.
+    pub mode: Mode,
+    /// Processors that it shares with everybody else.
+    pub processors: usize,
+}
+
+impl Polling {
+    /// With the processors that the calling thread may use. So it is asked before that thread is bound to one of them: a core that
+    /// has a processor of its own is not on a machine that has no other.
+    #[must_use]
+    pub fn before_bind(mode: Mode) -> Self {
+        Self { mode, processors: available_parallelism().map_or(1, usize::from) }
+    }
+}
+
 /// What to do until the next round.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Rest {
@@ -86,8 +105,9 @@ struct Load {
 }
 
 impl Idle {
-    pub(crate) fn new(mode: Mode, cpus: usize, now: Tick) -> Self {
-        let selfish = match cpus {
+    pub(crate) fn new(polling: Polling, now: Tick) -> Self {
+        let Polling { mode, processors } = polling;
+        let selfish = match processors {
             0 | 1 => Some(Duration::ZERO),
             2..=SHARED_CPUS_MAX => Some(SELFISH),
             _ => None,
@@ -153,7 +173,7 @@ mod tests {
     #[test]
     fn rests_as_the_table_says() {
         let at = |micros: u64| Tick(micros * MICRO);
-        let idle = |mode| Idle::new(mode, 8, at(0));
+        let idle = |mode| Idle::new(Polling { mode, processors: 8 }, at(0));
         assert!(!idle(Mode::Latency).wants_sleep(at(1_000_000)));
         assert!(!idle(Mode::Balanced).wants_sleep(at(49)));
         assert!(idle(Mode::Balanced).wants_sleep(at(50)));
@@ -168,7 +188,7 @@ mod tests {
     /// Goal: a sleep never passes a deadline, also one that lies behind.
     #[test]
     fn deadline_bounds_the_sleep() {
-        let idle = Idle::new(Mode::Eco, 8, Tick(0));
+        let idle = Idle::new(Polling { mode: Mode::Eco, processors: 8 }, Tick(0));
         let rest = |now, deadline| idle.rest(Tick(now), Some(Tick(deadline)), Some(Sleep::Fine));
         assert_eq!(rest(0, 5000), Rest::Sleep(Duration::from_nanos(5000)));
         assert_eq!(rest(9000, 5000), Rest::Sleep(Duration::ZERO));
@@ -177,7 +197,8 @@ mod tests {
     /// Goal: processors that are shared are given away while nothing happens; of two, not before a host could answer.
     #[test]
     fn small_machines_yield() {
-        let rest = |cpus, now| Idle::new(Mode::Latency, cpus, Tick(0)).rest(Tick(now), None, None);
+        let idle = |processors| Idle::new(Polling { mode: Mode::Latency, processors }, Tick(0));
+        let rest = |processors, now| idle(processors).rest(Tick(now), None, None);
         assert_eq!(rest(1, 0), Rest::Yield);
         assert_eq!((rest(2, 19_999), rest(2, 20_000)), (Rest::Spin, Rest::Yield));
         assert_eq!(rest(3, 1_000_000), Rest::Spin);
@@ -186,7 +207,7 @@ mod tests {
     /// Goal: the busy figure counts rounds with work only.
     #[test]
     fn busy_figure_counts_work() {
-        let mut idle = Idle::new(Mode::Balanced, 8, Tick(0));
+        let mut idle = Idle::new(Polling { mode: Mode::Balanced, processors: 8 }, Tick(0));
         idle.on_round(true, Tick(0), Tick(250_000_000));
         idle.on_round(false, Tick(250_000_000), Tick(1_000_000_000));
         assert_eq!(idle.busy_permille(), 250);

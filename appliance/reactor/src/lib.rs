@@ -31,7 +31,7 @@ mod tests;
 pub use affinity::{Affinity, Cores, UnknownAffinity, UnknownCores, bind};
 pub use device::{Device, Sleep};
 pub use file::{FileConfig, FileDevice, FileError};
-pub use idle::{Mode, UnknownMode};
+pub use idle::{Mode, Polling, UnknownMode};
 pub use mailbox::{Mailbox, Refused, Sender, mailbox};
 pub use ram::RamDevice;
 pub use run::{App, Round, run};

@@ -2,7 +2,7 @@
 
 use crate::idle::{Idle, Rest};
 use crate::limits::EVENTS_PER_ROUND_MAX;
-use crate::{Mailbox, Mode, Sleep};
+use crate::{Mailbox, Polling, Sleep};
 use block::Tick;
 use net::{Event, Net};
 use std::thread;
@@ -47,12 +47,11 @@ pub trait App {
 }
 
 /// Runs the loop until the application is finished.
-pub fn run<A: App>(app: &mut A, net: &mut Net, mailbox: &mut Mailbox<A::Message>, mode: Mode) {
+pub fn run<A: App>(app: &mut A, net: &mut Net, mailbox: &mut Mailbox<A::Message>, polling: Polling) {
     let epoch = Instant::now();
     let clock = || Tick(u64::try_from(epoch.elapsed().as_nanos()).unwrap_or(u64::MAX));
-    let cpus = thread::available_parallelism().map_or(1, usize::from);
     let mut start = clock();
-    let mut idle = Idle::new(mode, cpus, start);
+    let mut idle = Idle::new(polling, start);
     while !app.is_finished() {
         let mut round = Round { net, now: start, busy_permille: idle.busy_permille() };
         let mut work = app.poll_devices(&mut round);

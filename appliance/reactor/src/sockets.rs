@@ -4,7 +4,7 @@
 //! from here, it spins for longer: an answer is as near as with the drives of the home core.
 
 use crate::Sleep;
-use crate::idle::{Idle, Mode, Rest};
+use crate::idle::{Idle, Polling, Rest};
 use crate::limits::SLEEP_MAX;
 use block::Tick;
 use net::SocketCore;
@@ -13,13 +13,12 @@ use std::time::Instant;
 
 /// Runs a socket core until the home core ends it. A panic ends the process: connections that nobody serves any more, and memory that
 /// is never given back, are no state to go on in.
-pub fn serve_sockets(core: &mut SocketCore, mode: Mode) {
+pub fn serve_sockets(core: &mut SocketCore, polling: Polling) {
     let _guard = EndProcessOnPanic;
     let epoch = Instant::now();
     let clock = || Tick(u64::try_from(epoch.elapsed().as_nanos()).unwrap_or(u64::MAX));
-    let cpus = thread::available_parallelism().map_or(1, usize::from);
     let mut start = clock();
-    let mut idle = Idle::new(mode, cpus, start);
+    let mut idle = Idle::new(polling, start);
     let mut told = 0;
     while !core.is_finished() {
         let did_work = core.round();

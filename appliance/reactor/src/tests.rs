@@ -1,6 +1,8 @@
 //! Drives of the kernel and of memory behave alike; the loop runs, sleeps and wakes.
 
-use crate::{App, Device, FileConfig, FileDevice, FileError, Mode, RamDevice, Round, Sleep, mailbox, run};
+use crate::{
+    App, Device, FileConfig, FileDevice, FileError, Mode, Polling, RamDevice, Round, Sleep, mailbox, run,
+};
 use block::{BlockDevice, Blocks, Bytes, Completion, Lba, MediaError, Op, Tag, Tick};
 use dma::{Arena, ArenaConfig, DmaBuf};
 use net::{Event, Net, Waker};
@@ -217,7 +219,7 @@ fn messages_and_completions_wake_the_core() {
             let device = FileDevice::open(&config, &arena(), &waker).expect("a drive");
             let mut net = Net::new(waker).expect("an io_uring");
             let mut app = Adder { sum: 0, is_finished: false, device, reads: 0 };
-            run(&mut app, &mut net, &mut mailbox, mode);
+            run(&mut app, &mut net, &mut mailbox, Polling::before_bind(mode));
             app.sum
         });
         for number in (0..=100).rev() {

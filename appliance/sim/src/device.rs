@@ -78,6 +78,16 @@ impl SimDrive {
         self.complete(chosen);
     }
 
+    /// The same, but a command that `may_wait` ends only when there is no other: so a drive is slow with some.
+    pub fn step_others_first(&mut self, random: &mut Random, may_wait: impl Fn(&Op<Vec<u8>>) -> bool) {
+        let others: Vec<usize> =
+            (0..self.in_flight.len()).filter(|place| !may_wait(&self.in_flight[*place].op)).collect();
+        match others.len() {
+            0 => self.step(random),
+            count => self.complete(others[random.index(count)]),
+        }
+    }
+
     /// When the next command in flight is due.
     #[must_use]
     pub fn next_due(&self) -> Option<Tick> {

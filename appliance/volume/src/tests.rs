@@ -2,6 +2,8 @@
 
 mod audit;
 mod damage;
+mod faults;
+mod full;
 mod power_cut;
 mod small_scope;
 mod stories;

@@ -2,7 +2,7 @@
 
 use super::audit::audit;
 use crate::{Engine, EngineError, ImportError, Memory, NewVolume, format, import};
-use block::{BLOCK_SIZE, Blocks};
+use block::{BLOCK_SIZE, Blocks, Op};
 use core::cell::RefCell;
 use ondisk::Name;
 use ondisk::thin::{ThinIdentity, VolumeKind};
@@ -66,6 +66,14 @@ pub(super) struct World {
     pub(super) pending: Option<Request>,
     pub(super) version: u64,
     pub(super) names: u64,
+    /// Reads end only when nothing else is under way.
+    pub(super) is_reading_slow: bool,
+    /// The drive does what it is told: requests fail only for reasons of their own.
+    pub(super) is_healthy: bool,
+    /// The error of the last request that had one; a test takes it.
+    pub(super) failed: Option<EngineError>,
+    /// Writes for which there was no unit.
+    pub(super) refused: u64,
 }
 
 pub(super) fn identity() -> ThinIdentity {
@@ -125,6 +133,10 @@ impl World {
             pending: None,
             version: 0,
             names: 0,
+            is_reading_slow: false,
+            is_healthy: true,
+            failed: None,
+            refused: 0,
         };
         world.start(true).expect("no cut").expect("a blank drive");
         world
@@ -132,8 +144,9 @@ impl World {
 
     /// The same drive and the same oracle, for another life.
     pub(super) fn copy(&self) -> Self {
+        let of_served = |served: &Served| served.devices.with(0, |d| d.drive.clone());
         Self {
-            drive: self.drive.clone(),
+            drive: self.drive.clone().or_else(|| self.served.as_ref().map(of_served)),
             served: None,
             random: self.random.clone(),
             steps: Steps::default(),
@@ -143,7 +156,27 @@ impl World {
             pending: None,
             version: self.version,
             names: self.names,
+            is_reading_slow: false,
+            is_healthy: true,
+            failed: None,
+            refused: 0,
         }
+    }
+
+    /// Tries every outcome of a power cut at this moment, in which nothing is under way, in copies of this world; gives how many
+    /// there are.
+    pub(super) fn try_every_cut(&mut self) -> u64 {
+        assert_eq!(self.served().under_way, 0);
+        let pending = self.served().devices.with(0, |d| d.pending());
+        assert!(pending <= 12, "{pending} changes are too many to try every subset of");
+        for subset in 0..1_u64 << pending {
+            let mut world = self.copy();
+            let mut drive = SimDrive::new(world.drive.take().expect("it is copied"));
+            drive.power_cut_to(subset);
+            world.drive = Some(drive.drive);
+            world.recover(false).expect("no cut is planned");
+        }
+        1 << pending
     }
 
     pub(super) fn served(&mut self) -> &mut Served {
@@ -223,13 +256,13 @@ impl World {
 
     /// One command of the drive ends, if there is one; gives the answers that follow.
     pub(super) fn step(&mut self) -> Result<Vec<Reply>, PowerCut> {
-        let random = &mut self.random;
+        let (random, is_reading_slow) = (&mut self.random, self.is_reading_slow);
         let served = self.served.as_mut().expect("the pool is served");
         served.executor.run();
         let is_busy = served.devices.with(0, |d| {
             let is_busy = !d.is_idle();
             if is_busy {
-                d.step(random);
+                d.step_others_first(random, |op| is_reading_slow && matches!(op, Op::Read { .. }));
             }
             is_busy
         });
@@ -263,9 +296,27 @@ impl World {
         Ok(())
     }
 
+    /// Whether a request may fail like this where the drive does what it is told.
+    fn is_excused(&self, request: &Request, error: EngineError) -> bool {
+        match (request, error) {
+            // Everything else works on a full pool.
+            (Request::Write { .. }, EngineError::Full) => true,
+            (
+                Request::Read { volume, .. } | Request::Write { volume, .. } | Request::Trim { volume, .. },
+                EngineError::NoSuchVolume,
+            ) => !self.volumes.contains_key(volume),
+            _ => false,
+        }
+    }
+
     fn judge(&mut self, request: &Request, result: Result<Answer, EngineError>) {
         let is_volatile = self.served().engine.is_volatile;
         let is_gone = |volume: &u32| !self.volumes.contains_key(volume);
+        if let Err(error) = result {
+            self.failed = Some(error);
+            self.refused += u64::from(error == EngineError::Full);
+            assert!(!self.is_healthy || self.is_excused(request, error), "{request:?}: {error}");
+        }
         match (request, result) {
             (Request::Read { volume, first, mark, .. }, Ok(Answer::Data(data))) => {
                 for (lba, block) in (*first..).zip(data.chunks(BLOCK_SIZE)) {
@@ -292,6 +343,9 @@ impl World {
             }
             (Request::Flush { mark }, Ok(_)) => self.history.flushed(*mark),
             (change, Ok(answer)) => self.changed(change, &answer),
+            (Request::Read { .. } | Request::Flush { .. } | Request::Checkpoint, Err(_)) => {}
+            // Its record may be on the drive all the same: the next import shows it.
+            (_, Err(EngineError::Media(_) | EngineError::Frozen)) => {}
             (_, Err(_)) => self.pending = None,
         }
         if !is_volatile {

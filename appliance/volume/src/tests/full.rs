@@ -1,0 +1,157 @@
+//! Pools without a free unit: what is given up is used again at once, so whoever gives it up too early shows one volume the data of
+//! another one.
+
+use super::world::{JOURNAL_BLOCKS, Request, World};
+use block::Blocks;
+use ondisk::thin::{AU_BLOCKS, VolumeKind};
+use sim::Drive;
+
+/// Blocks of a volume that is longer than the drives here.
+const LONG: u64 = 8000;
+
+/// A drive with room for about so many units of data: homes, checksums, journal, and the reserve for nodes take the rest.
+pub(super) fn small_drive(is_volatile: bool, units: u64) -> Drive {
+    let mut drive = Drive::new("S0", 1);
+    let nodes = crate::limits::NODE_RESERVE as u64;
+    drive.geometry.blocks = Blocks((20 + 1 + units) * AU_BLOCKS + JOURNAL_BLOCKS + nodes);
+    drive.geometry.is_volatile = is_volatile;
+    drive
+}
+
+/// Does one request to its end, beside `others` that are under way; says whether the drive was written to.
+fn act(world: &mut World, request: Request, others: usize) -> bool {
+    let writes = |world: &mut World| world.served().devices.with(0, |d| d.drive.commands()[1]);
+    let before = writes(world);
+    world.send(request);
+    while world.served().under_way > others {
+        world.go().expect("no cut is planned");
+    }
+    writes(world) > before
+}
+
+fn write(world: &mut World, unit: u64, others: usize) -> bool {
+    let versions = world.versions(AU_BLOCKS);
+    act(world, Request::Write { volume: 1, first: unit * AU_BLOCKS, versions }, others)
+}
+
+fn trim(unit: u64) -> Request {
+    Request::Trim { volume: 1, first: unit * AU_BLOCKS, blocks: AU_BLOCKS }
+}
+
+fn flush(world: &mut World) {
+    let mark = world.history.mark();
+    act(world, Request::Flush { mark }, 0);
+}
+
+/// A volume that fills its pool, everything durable; gives how many units it has.
+fn full(is_volatile: bool) -> (World, u64) {
+    let mut world = World::new(1, small_drive(is_volatile, 12));
+    let new = world.fresh_name(VolumeKind::Volume);
+    act(&mut world, Request::Create { blocks: LONG, new }, 0);
+    let mut units = 0;
+    while write(&mut world, units, 0) {
+        units += 1;
+    }
+    act(&mut world, Request::Checkpoint, 0);
+    // The nodes have taken units of the reserve: as many must be given up before a unit can be used again.
+    loop {
+        units -= 1;
+        act(&mut world, trim(units), 0);
+        flush(&mut world);
+        if write(&mut world, units, 0) {
+            break;
+        }
+    }
+    flush(&mut world);
+    assert!((4..40).contains(&units), "{units} units");
+    (world, units + 1)
+}
+
+/// Goal: a unit that was trimmed has its old contents until the trim is durable: a power cut that takes the trim back must not
+/// show what somebody else has written there since.
+#[test]
+fn a_unit_is_used_again_only_when_its_trim_is_durable() {
+    let (mut world, units) = full(true);
+    act(&mut world, trim(0), 0);
+    assert!(write(&mut world, units, 0), "a flush makes room");
+    assert!(world.try_every_cut() >= 4);
+}
+
+/// Goal: the same for a trim that comes while a flush is under way, which does not cover it.
+#[test]
+fn a_flush_frees_only_what_was_given_up_before() {
+    for seed in 0..40 {
+        let (mut world, units) = full(true);
+        world.random = sim::Random(seed);
+        let mark = world.history.mark();
+        world.send(Request::Flush { mark });
+        world.send(trim(0));
+        world.settle().expect("no cut is planned");
+        write(&mut world, units, 0);
+        world.try_every_cut();
+    }
+}
+
+/// Goal: a slow read shows what was there when it began or later, and never what another unit has become.
+#[test]
+fn a_unit_is_used_again_only_when_nobody_reads_it() {
+    for is_volatile in [false, true] {
+        let (mut world, units) = full(is_volatile);
+        world.is_reading_slow = true;
+        let mark = world.history.mark();
+        world.send(Request::Read { volume: 1, first: 0, blocks: AU_BLOCKS, mark });
+        act(&mut world, trim(0), 1);
+        assert!(!write(&mut world, units, 1), "the only unit that is given up is being read");
+        world.settle().expect("no cut is planned");
+        flush(&mut world);
+        assert!(write(&mut world, units, 0), "now it is free");
+    }
+}
+
+/// Goal: a settle mark covers only data that are durable: where a unit is used again, a record whose data were lost would show what
+/// its former owner had written.
+#[test]
+fn a_mark_covers_only_durable_data() {
+    let (mut world, units) = full(true);
+    act(&mut world, trim(0), 0);
+    act(&mut world, trim(1), 0);
+    flush(&mut world);
+    assert!(write(&mut world, units, 0) && write(&mut world, units + 1, 0));
+    assert!(world.try_every_cut() >= 16);
+    assert!(write(&mut world, units, 0), "an overwrite, which needs a mark");
+    assert!(world.try_every_cut() >= 2);
+}
+
+/// Goal: on a full pool whatever needs no unit works as often as one likes, whatever needs one is refused, and what is given up
+/// is there again, to the last unit.
+#[test]
+fn a_full_pool_stays_usable() {
+    for is_volatile in [false, true] {
+        let (mut world, units) = full(is_volatile);
+        let free = world.served().engine.free();
+        for round in 0..200 {
+            let unit = world.random.below(units);
+            assert!(write(&mut world, unit, 0), "an overwrite");
+            assert!(!write(&mut world, units + round, 0), "there is no unit for it");
+            if round % 10 == 0 {
+                let (new, mark) = (world.fresh_name(VolumeKind::Snapshot), world.history.mark());
+                act(&mut world, Request::Snapshot { origin: 1, new, mark }, 0);
+                assert!(!write(&mut world, unit, 0), "it is shared");
+                let snapshot = *world.volumes.keys().next_back().expect("there is one");
+                act(&mut world, Request::Delete { volume: snapshot }, 0);
+            }
+            if round % 7 == 0 {
+                act(&mut world, trim(unit), 0);
+                flush(&mut world);
+                assert!(write(&mut world, unit, 0), "it is free again");
+            }
+        }
+        act(&mut world, Request::Checkpoint, 0);
+        assert_eq!(world.served().engine.free(), free, "nothing has leaked");
+        act(&mut world, Request::Delete { volume: 1 }, 0);
+        act(&mut world, Request::Checkpoint, 0);
+        assert!(world.served().engine.free().0 >= free.0 + units * AU_BLOCKS);
+        world.end(false);
+        world.recover(false).expect("no cut is planned");
+    }
+}

@@ -1,13 +1,14 @@
 //! The format of the thin engine: what `docs/ondisk.md` describes in its second part. No host is served from it yet.
 //!
 //! ```text
-//!  AU 0    1      2 … 17      18 …          …            16384 … 16399        …             last two
+//!  AU 0    1      2 … 18      19 …          …            16384 … 16400        …             last two
 //!  ┌──────┬──────┬───────────┬─────────────┬── data ────┬────────────────────┬── data ─────┬──────┬──────┐
 //!  │ home │ home │ checksums │ journal ring│ and nodes  │ checksums          │ and nodes   │ home │ home │
 //!  └──────┴──────┴───────────┴─────────────┴────────────┴────────────────────┴─────────────┴──────┴──────┘
 //!  home: superblock · root of even generations · root of odd generations, one block each
 //!
 //!  Root ─▶ VolumeTable ─▶ Node (level 2) ─▶ Node (level 1) ─▶ Leaf (256 units of 64 KiB) ─▶ data
+//!       └─▶ DirtyNode: regions whose SumPage may lag
 //!  Journal blocks: what changed since the root was written
 //! ```
 //!
@@ -24,16 +25,19 @@ mod journal;
 mod layout;
 mod node;
 mod root;
+mod sums;
 mod superblock;
 mod table;
 pub(crate) mod wire;
 
 pub use journal::{JournalBlock, JournalHead, JournalRecord, Lsn, MapRecord};
 pub use layout::{
-    AU_BLOCKS, Au, HOMES, HomeSlot, LEAF_UNITS, NODE_POINTERS, ThinLayout, UNIT_MASK_FULL, units_of,
+    AU_BLOCKS, Au, HOMES, HomeSlot, LEAF_UNITS, NODE_POINTERS, REGION_AUS, REGION_BLOCKS, Region, ThinLayout,
+    UNIT_MASK_FULL, units_of,
 };
 pub use node::{Leaf, MapEntry, MapNode, Piece, Pointer};
 pub use root::Root;
+pub use sums::{DirtyNode, SumPage};
 pub use superblock::Superblock;
 pub use table::{TABLE_ENTRIES, VolumeEntry, VolumeKind, VolumeTable};
 pub use wire::{ThinIdentity, data_checksum};

@@ -15,7 +15,7 @@
 use crate::engine::{Engine, EngineError, Volume};
 use crate::map::NodeId;
 use block::{BLOCK_SIZE, BlockDevice, Lba, Op};
-use ondisk::thin::{HOMES, Pointer, Root, TABLE_ENTRIES, VolumeEntry, VolumeTable};
+use ondisk::thin::{DirtyNode, HOMES, Pointer, Root, TABLE_ENTRIES, VolumeEntry, VolumeTable};
 use task::Mode;
 
 impl<D: BlockDevice> Engine<D> {
@@ -46,6 +46,7 @@ impl<D: BlockDevice> Engine<D> {
                 next_volume: state.next_volume,
                 volume_count: u32::try_from(state.volumes.len()).map_err(|_| EngineError::Exists)?,
                 tables: tables.clone(),
+                dirty: [None; DirtyNode::INDEXES],
             }
         };
         for home in 0..HOMES {

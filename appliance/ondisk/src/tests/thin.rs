@@ -5,8 +5,9 @@ mod totality;
 
 use crate::Name;
 use crate::thin::{
-    Au, JournalBlock, JournalHead, JournalRecord, Lsn, MapEntry, MapNode, MapRecord, Piece, Pointer, Root,
-    Superblock, ThinIdentity, VolumeEntry, VolumeKind, VolumeTable,
+    Au, DirtyNode, JournalBlock, JournalHead, JournalRecord, Lsn, MapEntry, MapNode, MapRecord, Piece,
+    Pointer, REGION_BLOCKS, Region, Root, SumPage, Superblock, ThinIdentity, VolumeEntry, VolumeKind,
+    VolumeTable,
 };
 use block::{BLOCK_SIZE, Blocks, Lba};
 use uuid::Uuid;
@@ -34,6 +35,8 @@ fn pointer(n: u64) -> Pointer {
 }
 
 fn root() -> Root {
+    let mut dirty = [None; DirtyNode::INDEXES];
+    dirty[17] = Some(pointer(2));
     Root {
         generation: 5,
         epoch: 2,
@@ -41,6 +44,7 @@ fn root() -> Root {
         next_volume: 40,
         volume_count: 25,
         tables: vec![pointer(0), pointer(1)],
+        dirty,
     }
 }
 
@@ -85,6 +89,27 @@ fn inner() -> MapNode {
     MapNode::Inner { level: 1, children }
 }
 
+fn sums() -> [u32; REGION_BLOCKS] {
+    core::array::from_fn(|n| {
+        [0x0102_0304, 0, 0x0506_0708][n.min(2)] * u32::from(n < 2 || n == REGION_BLOCKS - 1)
+    })
+}
+
+/// The first region of the second block of the bitmap.
+const FIRST: Region = Region(DirtyNode::REGIONS);
+
+fn dirty_bits() -> DirtyNode {
+    let mut bits = Box::new([0; 3840]);
+    (bits[0], bits[3839]) = (0x21, 0x80);
+    DirtyNode::Bits(bits)
+}
+
+fn dirty_index() -> DirtyNode {
+    let mut pointers = Box::new([None; DirtyNode::FAN_OUT]);
+    pointers[1] = Some(pointer(3));
+    DirtyNode::Index(pointers)
+}
+
 fn records() -> Vec<JournalRecord> {
     let mut sums = [0; 16];
     sums[..2].copy_from_slice(&[0x0102_0304, 0x0506_0708]);
@@ -99,6 +124,7 @@ fn records() -> Vec<JournalRecord> {
         JournalRecord::Create { volume: 3, origin: Some(2), kind, blocks: Blocks(1 << 20), uuid, name },
         JournalRecord::Delete { volume: 2 },
         JournalRecord::Grow { volume: 3, blocks: Blocks(1 << 21) },
+        JournalRecord::Dirty { first: Region(262), regions: 2 },
     ]
 }
 
@@ -139,6 +165,27 @@ fn samples() -> Vec<Sample> {
             let meant = Pointer::to(bytes, PLACE, 4);
             Some(MapNode::decode(bytes, &meant, (0, 512), owner()).ok()?.encode(512, 4, PLACE, owner()).0)
         }),
+        ("sums", SumPage::encode(&sums(), PLACE, owner()), |bytes| {
+            let mut sums = [0; REGION_BLOCKS];
+            sums.iter_mut()
+                .zip(SumPage::decode(bytes, PLACE, owner()).ok()?)
+                .for_each(|(to, from)| *to = from);
+            Some(SumPage::encode(&sums, PLACE, owner()))
+        }),
+        ("dirty", dirty_bits().encode(FIRST, 4, PLACE, owner()).0, |bytes| {
+            let meant = Pointer::to(bytes, PLACE, 4);
+            Some(
+                DirtyNode::decode(bytes, &meant, (0, FIRST), owner())
+                    .ok()?
+                    .encode(FIRST, 4, PLACE, owner())
+                    .0,
+            )
+        }),
+        ("dirty index", dirty_index().encode(Region(0), 4, PLACE, owner()).0, |bytes| {
+            let meant = Pointer::to(bytes, PLACE, 4);
+            let index = DirtyNode::decode(bytes, &meant, (1, Region(0)), owner()).ok()?;
+            Some(index.encode(Region(0), 4, PLACE, owner()).0)
+        }),
         ("journal", journal(), |bytes| {
             let (head, records) = JournalBlock::decode(bytes, PLACE, owner()).ok()?;
             let mut block = JournalBlock::default();
@@ -175,6 +222,13 @@ fn other_blocks_are_refused() {
     assert!(!read(Pointer { generation: 5, ..meant }, (0, 512), owner()));
     assert!(!read(Pointer { checksum: 1, ..meant }, (0, 512), owner()), "an older copy at the same place");
     assert!(Superblock::decode(&superblock().encode(2, PLACE), 3, PLACE).is_err(), "another home");
+    let page = SumPage::encode(&sums(), PLACE, owner());
+    assert!(SumPage::decode(&page, Lba(1), owner()).is_err(), "the page of another region");
+    let (bytes, meant) = dirty_bits().encode(FIRST, 4, PLACE, owner());
+    let read = |pointer: Pointer, place| DirtyNode::decode(&bytes, &pointer, place, owner()).is_ok();
+    assert!(read(meant, (0, FIRST)));
+    assert!(!read(meant, (0, Region(0))) && !read(meant, (1, FIRST)), "another piece of the bitmap");
+    assert!(!read(Pointer { checksum: 1, ..meant }, (0, FIRST)), "an older copy at the same place");
     let even = Root { generation: 4, ..root() }.encode(PLACE, owner());
     assert!(Root::decode(&even, Root::slot(5, 2), PLACE, owner()).is_err(), "the other slot");
     assert!(JournalBlock::decode(&journal(), Lba(1), owner()).is_err());
@@ -206,15 +260,39 @@ fn places_do_not_overlap() {
     let homes: Vec<u64> = (0..HOMES).map(|home| layout.home_lba(home).0).collect();
     assert_eq!(homes, [0, 16, 528_352, 528_368]);
     assert_eq!(layout.root_lba(Root::slot(1, 3)), Lba(528_370));
-    assert_eq!((layout.journal_lba(0), layout.journal_lba(511)), (Lba(288), Lba(543)));
+    assert_eq!((layout.journal_lba(0), layout.journal_lba(511)), (Lba(304), Lba(559)));
     let usable: Vec<u32> = (0..layout.aus()).filter(|au| layout.is_usable(Au(*au))).collect();
     let edges: Vec<_> = usable.chunk_by(|a, b| a + 1 == *b).map(|run| (run[0], run[run.len() - 1])).collect();
-    assert_eq!(edges, [(34, 16383), (16400, 32767), (32784, 33021)]);
-    assert!(layout.is_usable_lba(Lba(34 * AU_BLOCKS)) && !layout.is_usable_lba(Lba(u64::MAX)));
-    let least = Blocks((2 + 16 + 1 + 2 + 1) * AU_BLOCKS);
+    assert_eq!(edges, [(35, 16383), (16401, 32767), (32785, 33021)]);
+    assert!(layout.is_usable_lba(Lba(35 * AU_BLOCKS)) && !layout.is_usable_lba(Lba(u64::MAX)));
+    let least = Blocks((2 + 17 + 1 + 2 + 1) * AU_BLOCKS);
     assert!(ThinLayout::new(least, 16).is_some() && ThinLayout::new(Blocks(least.0 - 1), 16).is_none());
     assert!([0, 15].iter().all(|journal| ThinLayout::new(Blocks(16384), *journal).is_none()));
     assert!(ThinLayout::new(Blocks(u64::MAX), 16).is_none());
+}
+
+/// Goal: every block of every usable unit has a checksum of its own, on a page that lies in no usable unit, no home and no
+/// journal.
+#[test]
+fn every_block_has_its_checksum() {
+    use crate::thin::{AU_BLOCKS, HOMES, ThinLayout};
+    let layout = ThinLayout::new(Blocks((2 << 18) + 4096 + 5), 256).expect("there is room");
+    let homes: Vec<Au> = (0..HOMES).filter_map(|home| Au::of(layout.home_lba(home))).collect();
+    let journal = layout.journal_lba(0).0..layout.journal_lba(255).0 + 1;
+    let mut last = None;
+    for au in (0..layout.aus()).map(Au).filter(|au| layout.is_usable(*au)) {
+        let (region, place) = (Region::of(au), Region::place_of(au));
+        assert!(region.0 < layout.regions() && place + 16 <= REGION_BLOCKS);
+        let page = layout.sums_lba(region);
+        assert!(last < Some((page, place)), "unit {au:?} shares a place");
+        last = Some((page, place));
+        let home = Au::of(page).expect("it is on the drive");
+        assert!(!layout.is_usable(home) && !homes.contains(&home) && !journal.contains(&page.0), "{au:?}");
+    }
+    let found =
+        [35, 16383, 16401, 33021].map(|au| (Region::of(Au(au)).0, layout.sums_lba(Region::of(Au(au))).0));
+    assert_eq!(found, [(0, 32), (260, 292), (261, 16384 * AU_BLOCKS), (526, 32768 * AU_BLOCKS + 4)]);
+    assert_eq!(layout.regions(), 527);
 }
 
 /// Goal: own blocks hide the base, and what neither has reads as zeroes.

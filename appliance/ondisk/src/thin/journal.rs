@@ -3,7 +3,7 @@
 //! A block is written once in a lap and never rewritten. Reading stops at the first one that is damaged, or has not the
 //! sequence number and epoch that are next: a block of an earlier lap, or of a life before the last import.
 
-use super::layout::Au;
+use super::layout::{Au, Region};
 use super::node::Piece;
 use super::table::VolumeKind;
 use super::wire::{
@@ -22,6 +22,7 @@ const TRIM: u8 = 2;
 const CREATE: u8 = 3;
 const DELETE: u8 = 4;
 const GROW: u8 = 5;
+const DIRTY: u8 = 6;
 
 /// The place of a record in the journal: block, and number in it. Grows without end.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -100,6 +101,13 @@ pub enum JournalRecord {
         /// Its length from now on.
         blocks: Blocks,
     },
+    /// The checksums of regions may lag behind their data from now on. A map record says the same of the region of its unit.
+    Dirty {
+        /// The first one.
+        first: Region,
+        /// How many; not zero.
+        regions: u32,
+    },
 }
 
 impl JournalRecord {
@@ -111,7 +119,9 @@ impl JournalRecord {
                 let sums = usize::try_from(map.own.mask.count_ones()).unwrap_or(0);
                 size_of::<MapV1>().saturating_add(sums.saturating_mul(4))
             }
-            Self::Trim { .. } | Self::Delete { .. } | Self::Grow { .. } => size_of::<RangeV1>(),
+            Self::Trim { .. } | Self::Delete { .. } | Self::Grow { .. } | Self::Dirty { .. } => {
+                size_of::<RangeV1>()
+            }
             Self::Create { .. } => size_of::<CreateV1>(),
         }
     }
@@ -151,6 +161,9 @@ impl JournalRecord {
             Self::Trim { volume, first, blocks } => put(range(TRIM, *volume, *first, *blocks).as_bytes()),
             Self::Delete { volume } => put(range(DELETE, *volume, 0, Blocks(0)).as_bytes()),
             Self::Grow { volume, blocks } => put(range(GROW, *volume, 0, *blocks).as_bytes()),
+            Self::Dirty { first, regions } => {
+                put(range(DIRTY, 0, u64::from(first.0), Blocks(u64::from(*regions))).as_bytes());
+            }
             Self::Create { volume, origin, kind, blocks, uuid, name } => put(CreateV1 {
                 head: self.head(CREATE, *volume),
                 origin: origin.unwrap_or(0).into(),
@@ -167,11 +180,12 @@ impl JournalRecord {
     /// Reads the record at the start of `bytes`, and says how long it is.
     fn load(bytes: &[u8]) -> Result<(Self, usize), LoadError> {
         let head: &RecordHeadV1 = prefix(bytes)?;
-        let volume = head.volume.get();
-        rule(volume > 0 && head.reserved == 0, Inconsistency::Record)?;
+        let is_of_volume = head.volume.get() > 0;
+        rule(is_of_volume == (head.kind != DIRTY) && head.reserved == 0, Inconsistency::Record)?;
         let record = match head.kind {
             MAP => Self::Map(load_map(bytes)?),
             TRIM | DELETE | GROW => load_range(prefix(bytes)?)?,
+            DIRTY => load_dirty(prefix(bytes)?)?,
             CREATE => load_create(prefix(bytes)?)?,
             _ => return Err(Inconsistency::Record.into()),
         };
@@ -218,6 +232,13 @@ fn load_range(wire: &RangeV1) -> Result<JournalRecord, LoadError> {
         GROW => JournalRecord::Grow { volume, blocks },
         _ => JournalRecord::Delete { volume },
     })
+}
+
+fn load_dirty(wire: &RangeV1) -> Result<JournalRecord, LoadError> {
+    let count = |stored: u64| u32::try_from(stored).map_err(|_| Inconsistency::Record);
+    let (first, regions) = (count(wire.first.get())?, count(wire.blocks.get())?);
+    rule(regions > 0 && first.checked_add(regions).is_some(), Inconsistency::Record)?;
+    Ok(JournalRecord::Dirty { first: Region(first), regions })
 }
 
 fn load_create(wire: &CreateV1) -> Result<JournalRecord, LoadError> {

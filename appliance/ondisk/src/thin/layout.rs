@@ -24,8 +24,19 @@ pub const HOMES: u8 = 4;
 /// Units of a segment (1 GiB), whose first ones are kept for checksums.
 const SEGMENT_AUS: u64 = 16384;
 
-/// Units at the start of a segment that are kept for the checksums of its blocks: 1 MiB, 4 bytes for each.
-const CHECKSUM_AUS: u64 = 16;
+/// Units of a region: those whose checksums fit one block.
+pub const REGION_AUS: u64 = 63;
+
+/// Blocks of a region.
+pub const REGION_BLOCKS: usize = 1008;
+const _: () = assert!(REGION_BLOCKS as u64 == REGION_AUS * AU_BLOCKS);
+
+/// Regions of a segment; the last one is shorter.
+const SEGMENT_REGIONS: u64 = SEGMENT_AUS.div_ceil(REGION_AUS);
+
+/// Units at the start of a segment that are kept for its pages of checksums: 1.1 MiB.
+const CHECKSUM_AUS: u64 = SEGMENT_REGIONS.div_ceil(AU_BLOCKS);
+const _: () = assert!(SEGMENT_REGIONS == 261 && CHECKSUM_AUS == 17);
 
 /// Units before the checksums of the first segment.
 const HEAD_AUS: u64 = 2;
@@ -51,6 +62,28 @@ impl Au {
     #[must_use]
     pub fn of(lba: Lba) -> Option<Self> {
         u32::try_from(lba.0 / AU_BLOCKS).ok().map(Self)
+    }
+}
+
+/// 63 units of a drive that lie together, whose checksums are one block. Counted from the start of the drive.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct Region(pub u32);
+
+impl Region {
+    /// The region in which a unit lies.
+    #[must_use]
+    pub fn of(au: Au) -> Self {
+        let (segment, within) = (u64::from(au.0) / SEGMENT_AUS, u64::from(au.0) % SEGMENT_AUS);
+        let number = segment.saturating_mul(SEGMENT_REGIONS).saturating_add(within / REGION_AUS);
+        // Fewer regions than units.
+        Self(u32::try_from(number).unwrap_or(u32::MAX))
+    }
+
+    /// The place of the checksum of a unit's first block in the page of its region.
+    #[must_use]
+    pub fn place_of(au: Au) -> usize {
+        let unit = u64::from(au.0) % SEGMENT_AUS % REGION_AUS;
+        usize::try_from(unit.saturating_mul(AU_BLOCKS)).unwrap_or(0)
     }
 }
 
@@ -87,6 +120,20 @@ impl ThinLayout {
     #[must_use]
     pub fn aus(&self) -> u32 {
         self.aus
+    }
+
+    /// Regions of the drive: their numbers are below this.
+    #[must_use]
+    pub fn regions(&self) -> u32 {
+        Region::of(Au(self.aus.saturating_sub(1))).0.saturating_add(1)
+    }
+
+    /// The place of the page with the checksums of a region.
+    #[must_use]
+    pub fn sums_lba(&self, region: Region) -> Lba {
+        let (segment, page) = (u64::from(region.0) / SEGMENT_REGIONS, u64::from(region.0) % SEGMENT_REGIONS);
+        let first = if segment == 0 { HEAD_AUS } else { segment.saturating_mul(SEGMENT_AUS) };
+        Lba(first.saturating_mul(AU_BLOCKS).saturating_add(page))
     }
 
     /// Blocks of the journal ring.

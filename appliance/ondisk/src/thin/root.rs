@@ -3,7 +3,7 @@
 use super::layout::HomeSlot;
 use super::node::Pointer;
 use super::table::TABLE_ENTRIES;
-use super::wire::{self, ROOT_MAGIC, RootV1, TABLE_BLOCKS_MAX, ThinIdentity, rule};
+use super::wire::{self, DIRTY_INDEXES, ROOT_MAGIC, RootV1, TABLE_BLOCKS_MAX, ThinIdentity, rule};
 use crate::error::{Inconsistency, LoadError};
 use crate::stamp;
 use block::Lba;
@@ -23,6 +23,9 @@ pub struct Root {
     pub volume_count: u32,
     /// The blocks of the volume table.
     pub tables: Vec<Pointer>,
+    /// The bitmap of dirty regions: [`DirtyNode`](super::DirtyNode)s of level 1, each at its place; `None` where all
+    /// regions are clean.
+    pub dirty: [Option<Pointer>; DIRTY_INDEXES],
 }
 
 impl Root {
@@ -62,7 +65,8 @@ impl Root {
             lane: 0.into(),
             reserved0: [0; 28],
             tables: core::array::from_fn(|n| Pointer::store(self.tables.get(n).copied())),
-            reserved1: [0; 896],
+            dirty: self.dirty.map(Pointer::store),
+            reserved1: [0; 464],
         })
     }
 
@@ -76,6 +80,10 @@ impl Root {
         stamp::zero(&wire.reserved0)?;
         stamp::zero(&wire.reserved1)?;
         let tables: Vec<Option<Pointer>> = wire.tables.iter().map(Pointer::load).collect::<Result<_, _>>()?;
+        let mut dirty = [None; DIRTY_INDEXES];
+        for (pointer, stored) in dirty.iter_mut().zip(&wire.dirty) {
+            *pointer = Pointer::load(stored)?;
+        }
         let count = usize::from(wire.table_count.get());
         rule(tables.iter().skip(count).all(Option::is_none), Inconsistency::Pointer)?;
         let root = Self {
@@ -85,6 +93,7 @@ impl Root {
             next_volume: wire.next_volume.get(),
             volume_count: wire.volume_count.get(),
             tables: tables.into_iter().flatten().collect(),
+            dirty,
         };
         rule(Self::slot(root.generation, slot.home) == slot, Inconsistency::Generation(root.generation))?;
         rule(root.is_valid() && root.tables.len() == count && wire.lane.get() == 0, Inconsistency::Pointer)?;

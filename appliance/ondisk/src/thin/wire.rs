@@ -2,7 +2,7 @@
 
 use crate::error::{Inconsistency, LoadError};
 use crate::stamp;
-use crate::thin::layout::{LEAF_UNITS, NODE_POINTERS};
+use crate::thin::layout::{LEAF_UNITS, NODE_POINTERS, REGION_BLOCKS};
 use crate::thin::table::TABLE_ENTRIES;
 use crate::wire::{NAME_FIELD, StampV1};
 use block::{BLOCK_SIZE, Lba};
@@ -15,6 +15,8 @@ pub(crate) const ROOT_MAGIC: [u8; 16] = *b"IRONBAY ROOT\0\0\0\0";
 pub(crate) const TABLE_MAGIC: [u8; 16] = *b"IRONBAY VOLUMES\0";
 pub(crate) const NODE_MAGIC: [u8; 16] = *b"IRONBAY NODE\0\0\0\0";
 pub(crate) const LEAF_MAGIC: [u8; 16] = *b"IRONBAY LEAF\0\0\0\0";
+pub(crate) const SUMS_MAGIC: [u8; 16] = *b"IRONBAY SUMS\0\0\0\0";
+pub(crate) const DIRTY_MAGIC: [u8; 16] = *b"IRONBAY DIRTY\0\0\0";
 pub(crate) const JOURNAL_MAGIC: [u8; 16] = *b"IRONBAY JOURNAL\0";
 
 /// The version of every struct of the thin format.
@@ -25,6 +27,12 @@ pub(crate) const JOURNAL_ROOM: usize = BLOCK_SIZE - 128;
 
 /// Blocks of the volume table.
 pub(crate) const TABLE_BLOCKS_MAX: usize = 128;
+
+/// Pointers of a root to the bitmap of dirty regions: enough for the largest drive.
+pub(crate) const DIRTY_INDEXES: usize = 18;
+
+/// Bytes of a block of the bitmap of dirty regions.
+pub(crate) const DIRTY_BYTES: usize = 3840;
 
 /// Who a block belongs to.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -76,7 +84,8 @@ pub(crate) struct RootV1 {
     pub(crate) lane: U16,
     pub(crate) reserved0: [u8; 28],
     pub(crate) tables: [PointerV1; TABLE_BLOCKS_MAX],
-    pub(crate) reserved1: [u8; 896],
+    pub(crate) dirty: [PointerV1; DIRTY_INDEXES],
+    pub(crate) reserved1: [u8; 464],
 }
 
 /// One volume or snapshot.
@@ -148,6 +157,42 @@ pub(crate) struct LeafV1 {
     pub(crate) entries: [EntryV1; LEAF_UNITS],
 }
 
+/// The checksums of a region.
+#[derive(FromBytes, IntoBytes, Immutable, KnownLayout, Unaligned, Clone, Copy, Debug)]
+#[repr(C)]
+pub(crate) struct SumsV1 {
+    pub(crate) stamp: StampV1,
+    pub(crate) sums: [U32; REGION_BLOCKS],
+}
+
+/// The head of a block of the bitmap of dirty regions.
+#[derive(FromBytes, IntoBytes, Immutable, KnownLayout, Unaligned, Clone, Copy, Debug)]
+#[repr(C)]
+pub(crate) struct DirtyHeadV1 {
+    pub(crate) stamp: StampV1,
+    pub(crate) generation: U64,
+    pub(crate) first_region: U32,
+    pub(crate) level: u8,
+    pub(crate) reserved: [u8; 179],
+}
+
+/// A piece of the bitmap.
+#[derive(FromBytes, IntoBytes, Immutable, KnownLayout, Unaligned, Clone, Copy, Debug)]
+#[repr(C)]
+pub(crate) struct DirtyBitsV1 {
+    pub(crate) head: DirtyHeadV1,
+    pub(crate) bits: [u8; DIRTY_BYTES],
+}
+
+/// Where pieces of the bitmap lie.
+#[derive(FromBytes, IntoBytes, Immutable, KnownLayout, Unaligned, Clone, Copy, Debug)]
+#[repr(C)]
+pub(crate) struct DirtyIndexV1 {
+    pub(crate) head: DirtyHeadV1,
+    pub(crate) pointers: [PointerV1; NODE_POINTERS],
+    pub(crate) reserved: [u8; 768],
+}
+
 /// The head of a journal block; records follow without gaps, then zeroes.
 #[derive(FromBytes, IntoBytes, Immutable, KnownLayout, Unaligned, Clone, Copy, Debug)]
 #[repr(C)]
@@ -188,7 +233,8 @@ pub(crate) struct MapV1 {
     pub(crate) reserved: u8,
 }
 
-/// Blocks read as zeroes from now on; also the new length of a volume that grows (`first` is then zero).
+/// Blocks read as zeroes from now on; also the new length of a volume that grows (`first` is then zero), and regions
+/// instead of blocks that become dirty.
 #[derive(FromBytes, IntoBytes, Immutable, KnownLayout, Unaligned, Clone, Copy, Debug)]
 #[repr(C)]
 pub(crate) struct RangeV1 {
@@ -216,6 +262,9 @@ const _: () = {
     assert!(size_of::<VolumeTableV1>() == BLOCK_SIZE);
     assert!(size_of::<NodeV1>() == BLOCK_SIZE);
     assert!(size_of::<LeafV1>() == BLOCK_SIZE);
+    assert!(size_of::<SumsV1>() == BLOCK_SIZE);
+    assert!(size_of::<DirtyBitsV1>() == BLOCK_SIZE);
+    assert!(size_of::<DirtyIndexV1>() == BLOCK_SIZE);
     assert!(size_of::<JournalHeadV1>() + JOURNAL_ROOM == BLOCK_SIZE);
 };
 

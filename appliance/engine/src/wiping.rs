@@ -1,7 +1,6 @@
 //! Drives that are given up: what was on them is not recognised any more, and they are blank.
 //!
-//! Invariant: what the engine says about drives and pools follows what is on the drives; so a wiped drive leaves its pool at once,
-//! and a pool without drives is no pool.
+//! Invariant: a drive leaves its pool when it is durably wiped, not before; so what the engine says follows what is on the drives.
 
 use crate::changes::Kind;
 use crate::core::Core;
@@ -9,7 +8,7 @@ use crate::drives::statuses;
 use crate::refusals;
 use crate::requests::Begin;
 use control::{ControlError, Reply, WipeDrive};
-use pool::{Begun, DriveId, Job, Role};
+use pool::{Begun, DriveId, Job};
 use uuid::Uuid;
 
 impl Core {
@@ -35,24 +34,11 @@ impl Core {
         serial: &str,
         job: &Job,
     ) -> Result<Reply, ControlError> {
-        let result = job.result().expect("a job is finished when it has a result");
-        let role = result.as_ref().map_or_else(pool::role_after_wipe, |()| Role::Blank);
-        self.set_roles(&[drive], &role);
-        self.leave_offline_pool(serial);
-        result.map_err(|error| {
+        pool::finish_wipe(drive, job, &mut self.known, &mut self.offline).map_err(|error| {
             ControlError::from(error).remedy("check the drive, then wipe it again: it may be wiped in part")
         })?;
         self.notify("drive-wiped", format!("drive/{serial}"), format!("drive {serial} was wiped"));
         Ok(self.drive_reply(serial))
-    }
-
-    /// A drive that was given up is not there for its pool any more.
-    fn leave_offline_pool(&mut self, serial: &str) {
-        for pool in self.offline.iter_mut().filter(|pool| pool.present.iter().any(|s| s == serial)) {
-            pool.present.retain(|present| present != serial);
-            pool.detail = format!("{}; drive {serial} was wiped", pool.detail);
-        }
-        self.offline.retain(|pool| !pool.present.is_empty());
     }
 
     fn drive_reply(&self, serial: &str) -> Reply {

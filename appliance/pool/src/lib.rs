@@ -54,7 +54,7 @@ pub use ondisk::{
 pub use pool::{Begun, Pool};
 pub use probe::{Finding, Labelled, Probe, SlotContent};
 pub use settings::access_of;
-pub use wipe::{begin_wipe, role_after_wipe};
+pub use wipe::{begin_wipe, finish_wipe};
 
 #[cfg(test)]
 mod tests;

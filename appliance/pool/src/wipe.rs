@@ -10,11 +10,13 @@
 //! - The label goes first, with one write that is whole or not there. A member that had a label and no record any more would
 //!   be taken as one that lags behind, and brought up to date with what other members say: a pool that was rightly offline
 //!   would come back with holes. Without a label it is no member, whatever else is left.
+//! - A wipe that failed changes nothing of what is known: the label may be as it was. Were the drive taken as one that is
+//!   damaged, a new pool could take it, and lose the power when the record is gone and the label is not.
 //!
 //! Not here: making data unreadable. What lies between the two ends stays on the drive until it is overwritten.
 
 use crate::create::named;
-use crate::drive::{Drive, KnownDrive, Role};
+use crate::drive::{Drive, DriveId, KnownDrive, Role};
 use crate::import::OfflinePool;
 use crate::job::{Goal, Job, JobError, Stage, Work};
 use crate::pool::Begun;
@@ -23,8 +25,7 @@ use control::{ControlError, ErrorKind, WipeDrive};
 use ondisk::{DATA_LBA, LABEL_LBA, TAIL_BLOCKS};
 use uuid::Uuid;
 
-/// Begins to wipe a drive of this node. The job belongs to no pool: its [`result`](Job::result) is all that there is to know
-/// of its end. If it fails, the drive has the role that [`role_after_wipe`] gives; else it is blank.
+/// Begins to wipe a drive of this node. The job belongs to no pool; [`finish_wipe`] ends it.
 ///
 /// # Errors
 /// If there is no such drive, it does not work, is a member of a pool that is not in `offline`, or the request does not name
@@ -80,10 +81,31 @@ pub fn begin_wipe(
     Ok((known.drive.clone(), Begun::Job(job(&known.drive))))
 }
 
-/// What a drive is after its wiping failed: it has no label, or nothing was done to it.
-#[must_use]
-pub fn role_after_wipe(error: &JobError) -> Role {
-    Role::Damaged(format!("wiping it failed half way ({error})"))
+/// Ends a wipe that has a result. After `Ok` the drive is blank, and the pool that it was a member of has it no more; a pool
+/// without drives is no pool. After an error everything is as before: the same request may be made again.
+///
+/// # Errors
+/// Why the job failed.
+///
+/// # Panics
+/// If the job has no result yet.
+pub fn finish_wipe(
+    drive: DriveId,
+    job: &Job,
+    drives: &mut [KnownDrive],
+    offline: &mut Vec<OfflinePool>,
+) -> Result<(), JobError> {
+    job.result().expect("a job is finished when it has a result")?;
+    for known in drives.iter_mut().filter(|known| known.drive.id == drive) {
+        let serial = &known.drive.serial;
+        known.role = Role::Blank;
+        for pool in offline.iter_mut().filter(|pool| pool.present.contains(serial)) {
+            pool.present.retain(|present| present != serial);
+            pool.detail = format!("{}; drive {serial} was wiped", pool.detail);
+        }
+    }
+    offline.retain(|pool| !pool.present.is_empty());
+    Ok(())
 }
 
 fn is_uuid(text: &str, uuid: Uuid) -> bool {

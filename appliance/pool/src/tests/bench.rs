@@ -1,6 +1,6 @@
 //! Drives on a bench: runs probes and jobs against them as the engine does, and pulls the plug.
 
-use super::{job, tank, uuid};
+use super::{job, tank, uuid, volume};
 use crate::{DriveId, Finding, Found, Imported, Job, JobError, Pool, Probe, begin_create_pool, import};
 use block::{BlockDevice, Completion, Op, Tag};
 use control::CreatePool;
@@ -40,6 +40,21 @@ impl Bench {
         let mut bench = Self::new(count, 1);
         let pool = bench.create(&tank(count)).expect("no cut").expect("no fault");
         (bench, pool)
+    }
+
+    /// A pool "tank" of two drives, offline for a reason: in the place of `S0` is a copy of it that is three changes old.
+    pub(super) fn with_older_copy(outcome: u64) -> Self {
+        let (mut bench, mut pool) = Self::with_tank(2);
+        bench.random.0 ^= outcome * 977;
+        bench.restart();
+        let old = bench.drives[0].drive.clone();
+        for number in 1..=3 {
+            let job = job(pool.begin_create_volume(&volume(number, 1)));
+            bench.run(&mut pool, job).expect("no cut").expect("no fault");
+        }
+        bench.drives[0].drive = old;
+        assert_eq!(bench.import().offline.len(), 1, "it is an older copy");
+        bench
     }
 
     pub(super) fn trace(&self) -> u64 {

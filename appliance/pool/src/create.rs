@@ -1,7 +1,7 @@
 //! Creating and deleting a pool: how drives become ours, and blank again.
 //!
 //! ```text
-//!  create   zero start and end of all drives ─▶ write labels ─▶ write record, generation 1
+//!  create   zero block 0 of all drives ─▶ zero start and end ─▶ write labels ─▶ write record, generation 1
 //!  delete   erase the older slot ─▶ overwrite the head of the newer slot ─▶ erase the rest and the labels
 //! ```
 //! (Each arrow is a flush of all members.)
@@ -9,6 +9,8 @@
 //! The crash each step prevents
 //! - Old data at the start or the end of a drive would be recognised again once our label is gone, and a stale record
 //!   in a slot could look newer than generation 1: so both ends are zeroed first.
+//! - A label that outlived its record would make the drive a member of its former pool that lags behind, and is brought up to
+//!   date: so the label goes before the rest, as when a drive is wiped (`wipe`).
 //! - A label without any record anywhere is an unfinished creation: generation 1 has no volumes, so nothing is lost by
 //!   taking such drives as blank. As soon as one record is there, the labels make the pool complete.
 //! - Erasing the newer slot first would let the older generation come back, with volumes deleted since.
@@ -81,17 +83,20 @@ pub fn begin_create_pool(
 
 impl Pool {
     fn creation(&self) -> Job {
+        let mut unlabel = Stage::new("erase the drive label", false, self.drives.len());
         let mut erase = Stage::new("erase", false, self.drives.len());
         let mut label = Stage::new("write the drive label", false, self.drives.len());
         for (index, drive) in self.drives.iter().enumerate() {
             let tail = Lba(drive.geometry.blocks.0 - TAIL_BLOCKS.0);
+            // A write, not write zeroes: only writes are sure to be atomic for a block.
+            unlabel.push(index, Work::Write { lba: LABEL_LBA, bytes: vec![0; BLOCK_SIZE] });
             erase.push(index, Work::Zero { lba: LABEL_LBA, blocks: Blocks(DATA_LBA.0) });
             erase.push(index, Work::Zero { lba: tail, blocks: TAIL_BLOCKS });
         }
         for member in members(&self.record) {
             label.push(usize::from(member), self.label_work(member));
         }
-        self.job(Goal::Create, vec![erase, label, self.commit_stage(&self.record)])
+        self.job(Goal::Create, vec![unlabel, erase, label, self.commit_stage(&self.record)])
     }
 
     /// Begins to delete the pool: its drives become blank.

@@ -198,6 +198,31 @@ fn failed_creation_leaves_no_pool() {
     assert!(imported.pools.is_empty() && imported.offline.is_empty());
 }
 
+/// Goal: a creation that the power ends never brings back the pool that a drive was a member of, even if somebody took that
+/// drive for one to be overwritten. Method: cut after every operation, with 30 outcomes each.
+#[test]
+fn half_a_creation_brings_no_pool_back() {
+    for outcome in 0..30 {
+        for cut_in in 0.. {
+            let mut bench = Bench::with_older_copy(outcome);
+            let mut drives = bench.import().drives;
+            drives[0].role = Role::Damaged("taken for one that nobody needs".to_owned());
+            let pond = CreatePool { uuid: uuid(b'P', 2), overwrite_foreign_data: true, ..tank(1) };
+            let begun = begin_create_pool(&pond, &drives, || uuid(b'D', 9));
+            let (mut pool, job) = begun.expect("it may be overwritten");
+            bench.steps.cut_in = Some(cut_in);
+            let is_done = bench.run(&mut pool, job).is_ok();
+            bench.power_cut();
+            let former = bench.import().pools.iter().any(|pool| pool.uuid() == uuid(b'P', 1));
+            assert!(!former, "cut after {cut_in} operations, outcome {outcome}");
+            if is_done {
+                assert!(cut_in > 10, "it had several operations");
+                break;
+            }
+        }
+    }
+}
+
 /// Goal: the smallest drive that is allowed has room for a volume.
 #[test]
 fn smallest_drive_is_enough() {

@@ -213,7 +213,7 @@ fn leftover_of_an_earlier_attempt_is_free() {
     let mut bench = Bench::new(3, 1);
     let mut attempt = tank(0);
     attempt.drive_serials = vec!["S1".to_owned(), "S2".to_owned()];
-    bench.drives[1].drive.faults.fails_after = Some(4);
+    bench.drives[1].drive.faults.fails_after = Some(6);
     let error = bench.create(&attempt).expect("no cut").expect_err("drive S1 fails");
     assert!(!error.is_undecided, "{error}");
     bench.drives[1].drive.faults.fails_after = None;

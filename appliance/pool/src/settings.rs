@@ -124,7 +124,7 @@ impl Pool {
         let (message, field, remedy) = match what {
             "hosts" => (
                 format!("the volumes of pool \"{pool}\" would name {count} hosts, at most {HOSTS_MAX} fit"),
-                "hosts",
+                "allowed_hosts",
                 "name fewer hosts, or use another pool",
             ),
             "registrants" => (

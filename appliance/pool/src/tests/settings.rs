@@ -102,7 +102,7 @@ fn settings_are_bounded() {
         text.push('\n');
     }
     expect![[r#"
-        ResourceExhausted | the volumes of pool "tank" would name 257 hosts, at most 256 fit | volume/v1 | hosts | name fewer hosts, or use another pool
+        ResourceExhausted | the volumes of pool "tank" would name 257 hosts, at most 256 fit | volume/v1 | allowed_hosts | name fewer hosts, or use another pool
         ResourceExhausted | 65 registrants, at most 64 fit | volume/v1 |  | unregister hosts that do not need their registration
         FailedPrecondition | volume "v1" is write protected for ever | volume/v1 |  | copy what it holds to another volume
         NotFound | pool "tank" has no volume 56000000-0400-0800-0000-000000000009 | volume/56000000-0400-0800-0000-000000000009 |  | list the volumes to see which exist

@@ -154,7 +154,8 @@ impl Core {
         }
         self.check_opened(&create.drive_serials, "drive_serials")?;
         let random = &mut self.random;
-        let (pool, job) = pool::begin_create_pool(create, &self.known, || random_uuid(random))?;
+        let begun = pool::begin_create_pool(create, &self.known, &self.offline, || random_uuid(random));
+        let (pool, job) = begun?;
         Ok(Begin::Job(create.uuid, Kind::CreatePool(Box::new(pool)), Box::new(job)))
     }
 

@@ -17,6 +17,7 @@
 
 use crate::change::checked_name;
 use crate::drive::{Drive, KnownDrive, Role};
+use crate::import::OfflinePool;
 use crate::job::{Goal, Job, Stage, Work};
 use crate::limits::DRIVE_BLOCKS_MIN;
 use crate::pool::{Begun, Phase, Pool, members};
@@ -26,11 +27,11 @@ use ondisk::limits::{MEMBERS_MAX, SLOT_BYTES};
 use ondisk::{DATA_LBA, LABEL_LBA, MemberRecord, PoolRecord, Serial, TAIL_BLOCKS, extents_on};
 use uuid::Uuid;
 
-/// Begins to create a pool of drives of this node. The pool is to be dropped if the job fails, and its drives get the
-/// role that [`JobError::role_after_creation`](crate::JobError::role_after_creation) gives; if it goes well they are
-/// members.
+/// Begins to create a pool of drives of this node. If the job goes well they are members. If it fails the pool is to be
+/// dropped, and its drives are [left over](Role::Leftover): they carry parts of a pool that nobody was told about and that
+/// has no volumes, so another creation may take them.
 ///
-/// `new_uuid` gives a fresh random UUID for each drive. That the pool's name and UUID are unique, or that a repeated
+/// `offline` are the pools of the node that are not online. `new_uuid` gives a fresh random UUID for each drive. That the pool's name and UUID are unique, or that a repeated
 /// request names the pool that it made, is checked by the caller.
 ///
 /// # Errors
@@ -38,6 +39,7 @@ use uuid::Uuid;
 pub fn begin_create_pool(
     request: &CreatePool,
     drives: &[KnownDrive],
+    offline: &[OfflinePool],
     mut new_uuid: impl FnMut() -> Uuid,
 ) -> Result<(Pool, Job), ControlError> {
     let name = checked_name("pool", &request.name)?;
@@ -62,7 +64,7 @@ pub fn begin_create_pool(
     };
     let mut chosen: Vec<Drive> = Vec::with_capacity(count);
     for serial in &request.drive_serials {
-        let drive = choose(serial, drives, request.overwrite_foreign_data)?;
+        let drive = choose(serial, drives, offline, request.overwrite_foreign_data)?;
         if chosen.iter().any(|d| d.id == drive.id) {
             let error = refuse(ErrorKind::InvalidArgument, format!("drive {serial} is named twice"));
             return Err(error.field("drive_serials").remedy("name each drive once"));
@@ -155,7 +157,12 @@ pub(crate) fn named<'a>(
 }
 
 /// The drive with a serial number, if it may become a member.
-fn choose<'a>(serial: &str, drives: &'a [KnownDrive], overwrite: bool) -> Result<&'a Drive, ControlError> {
+fn choose<'a>(
+    serial: &str,
+    drives: &'a [KnownDrive],
+    offline: &[OfflinePool],
+    overwrite: bool,
+) -> Result<&'a Drive, ControlError> {
     let object = format!("drive/{serial}");
     let refuse = |kind, message: String, remedy: String| {
         Err(ControlError::new(kind, message).object(object.as_str()).field("drive_serials").remedy(remedy))
@@ -163,10 +170,17 @@ fn choose<'a>(serial: &str, drives: &'a [KnownDrive], overwrite: bool) -> Result
     let known = named(serial, drives, "drive_serials", available)?;
     match &known.role {
         Role::Blank | Role::Leftover => {}
-        Role::Member(pool) => {
+        Role::Member(uuid) => {
+            let (pool, way) = match offline.iter().find(|pool| pool.uuid == *uuid) {
+                // One that is not online cannot be deleted.
+                Some(pool) => (
+                    format!("\"{}\", which is not online: {}", pool.name_or_uuid(), pool.detail),
+                    "give that pool up with all its data and wipe its drives (ironbay drive wipe)",
+                ),
+                None => (uuid.to_string(), "delete that pool first: its drives are blank then"),
+            };
             let message = format!("drive {serial} is a member of pool {pool}");
-            let remedy =
-                format!("{}; or delete that pool first: its drives are blank then", available(drives));
+            let remedy = format!("{}; or {way}", available(drives));
             return refuse(ErrorKind::FailedPrecondition, message, remedy);
         }
         Role::Failed(why) => {

@@ -61,6 +61,12 @@ impl OfflinePool {
         self.record.as_ref().map_or("", |r| r.name.as_str())
     }
 
+    /// How people name it: its UUID if nobody knows the name.
+    #[must_use]
+    pub fn name_or_uuid(&self) -> String {
+        if self.name().is_empty() { self.uuid.to_string() } else { self.name().to_owned() }
+    }
+
     /// The pool for people. The NQN is the subsystem's.
     #[must_use]
     pub fn status(&self, subsystem_nqn: &str) -> PoolStatus {

@@ -11,7 +11,7 @@
 //! - At most [`JOB_DEPTH_MAX`] operations are in flight on one member, so hosts are not crowded out.
 
 use crate::change::Gain;
-use crate::drive::{Drive, MemberIndex, Role};
+use crate::drive::{Drive, MemberIndex};
 use crate::limits::{JOB_DEPTH_MAX, ZERO_BLOCKS_MAX};
 use block::{BLOCK_SIZE, Blocks, Completion, IoBuf, Lba, MediaError, Op, Tag};
 use control::{ControlError, ErrorKind};
@@ -33,19 +33,6 @@ pub struct JobError {
     pub error: MediaError,
     /// Some members may hold the new record, others not: the next import decides whether the change happened.
     pub is_undecided: bool,
-}
-
-impl JobError {
-    /// What the drives of a pool are whose creation failed so: to be used again if no record was written, else
-    /// undecided until they are looked at again.
-    #[must_use]
-    pub fn role_after_creation(&self) -> Role {
-        if self.is_undecided {
-            Role::Damaged(format!("the creation of a pool failed half way ({self}); restart the engine"))
-        } else {
-            Role::Leftover
-        }
-    }
 }
 
 impl From<JobError> for ControlError {

@@ -57,7 +57,7 @@ pub fn begin_wipe(
                 return refuse("serial", message, remedy);
             };
             if !is_named(pool.name()) && !is_uuid(&request.confirm, *uuid) {
-                let name = if pool.name().is_empty() { uuid.to_string() } else { pool.name().to_owned() };
+                let name = pool.name_or_uuid();
                 let message = format!(
                     "drive {serial} is a member of pool \"{name}\", which is not online: {}",
                     pool.detail

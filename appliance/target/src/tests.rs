@@ -152,7 +152,7 @@ impl Bench {
             overwrite_foreign_data: false,
         };
         let (mut pool, job) =
-            pool::begin_create_pool(&request, &[known], || Uuid::from_u128(3)).expect("a pool");
+            pool::begin_create_pool(&request, &[known], &[], || Uuid::from_u128(3)).expect("a pool");
         finish(&mut target, &mut pool, job);
         let request = CreateVolume {
             uuid: VOLUME,

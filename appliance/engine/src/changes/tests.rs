@@ -56,7 +56,7 @@ fn pool() -> Pool {
     };
     let drives = [KnownDrive { drive, role: Role::Blank }];
     let (mut pool, mut job) =
-        pool::begin_create_pool(&request, &drives, || Uuid::from_u128(9)).expect("a good request");
+        pool::begin_create_pool(&request, &drives, &[], || Uuid::from_u128(9)).expect("a good request");
     drain(&mut job);
     pool.finish(job).expect("it went well");
     let mut zeroing = begun(pool.begin_create_volume(&volume(2)));

@@ -155,9 +155,9 @@ impl Bench {
 
     /// Creates a pool from the drives as they are now.
     pub(super) fn create(&mut self, request: &CreatePool) -> Result<Result<Pool, JobError>, PowerCut> {
-        let drives = self.import().drives;
+        let Imported { drives, offline, .. } = self.import();
         let mut uuids = self.uuids;
-        let begun = begin_create_pool(request, &drives, || {
+        let begun = begin_create_pool(request, &drives, &offline, || {
             uuids += 1;
             uuid(b'D', uuids)
         });

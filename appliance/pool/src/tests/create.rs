@@ -2,7 +2,7 @@
 
 use super::bench::Bench;
 use super::{MIB, job, shown, tank, uuid, volume};
-use crate::{KnownDrive, Role, begin_create_pool};
+use crate::{Imported, KnownDrive, Role, begin_create_pool};
 use block::Blocks;
 use control::CreatePool;
 use expect_test::{Expect, expect};
@@ -40,7 +40,7 @@ fn node() -> Vec<KnownDrive> {
 fn refused(change: impl FnOnce(&mut CreatePool), expected: &Expect) {
     let mut request = CreatePool { drive_serials: vec!["BLANK".into()], ..tank(0) };
     change(&mut request);
-    expected.assert_eq(&shown(begin_create_pool(&request, &node(), || uuid(b'D', 9))));
+    expected.assert_eq(&shown(begin_create_pool(&request, &node(), &[], || uuid(b'D', 9))));
 }
 
 fn of(request: &mut CreatePool, serials: &[&str]) {
@@ -129,17 +129,28 @@ fn unsuitable_drives_are_refused_with_a_reason() {
     );
 }
 
+/// Goal: a member of a pool that is not online, which cannot be deleted, is refused with what can be done.
+#[test]
+fn member_of_an_offline_pool_is_refused_with_a_way_out() {
+    let (mut bench, _pool) = Bench::with_tank(2);
+    bench.drives.remove(1);
+    let Imported { drives, offline, .. } = bench.import();
+    let pond = CreatePool { uuid: uuid(b'P', 2), ..tank(1) };
+    expect![[r#"FailedPrecondition | drive S0 is a member of pool "tank", which is not online: missing drive S1 | drive/S0 | drive_serials | no blank drive is available: add one, or list the drives to see what they carry; or give that pool up with all its data and wipe its drives (ironbay drive wipe)"#]]
+        .assert_eq(&shown(begin_create_pool(&pond, &drives, &offline, || uuid(b'D', 9))));
+}
+
 /// Goal: foreign data may be overwritten if that is said, a member of a pool never.
 #[test]
 fn overwriting_takes_foreign_drives_and_no_members() {
     let nobody = || uuid(b'D', 9);
     let mut request = CreatePool { overwrite_foreign_data: true, ..tank(0) };
     of(&mut request, &["GPT"]);
-    assert!(begin_create_pool(&request, &node(), nobody).is_ok());
+    assert!(begin_create_pool(&request, &node(), &[], nobody).is_ok());
     of(&mut request, &["MEMBER"]);
-    assert!(begin_create_pool(&request, &node(), nobody).is_err());
+    assert!(begin_create_pool(&request, &node(), &[], nobody).is_err());
     of(&mut request, &["TORN"]);
-    assert!(begin_create_pool(&request, &node(), nobody).is_err());
+    assert!(begin_create_pool(&request, &node(), &[], nobody).is_err());
 }
 
 /// Goal: a new pool shows its drives' space, less the start and end of each.
@@ -193,7 +204,7 @@ fn failed_creation_leaves_no_pool() {
     bench.drives[1].drive.faults.fails_after = Some(2);
     let error = bench.create(&tank(2)).expect("no cut").expect_err("drive S1 fails");
     assert_eq!(error.to_string(), "drive S1 failed to erase: write fault");
-    assert_eq!(error.role_after_creation(), Role::Leftover);
+    assert!(!error.is_undecided);
     let imported = bench.import();
     assert!(imported.pools.is_empty() && imported.offline.is_empty());
 }
@@ -208,7 +219,7 @@ fn half_a_creation_brings_no_pool_back() {
             let mut drives = bench.import().drives;
             drives[0].role = Role::Damaged("taken for one that nobody needs".to_owned());
             let pond = CreatePool { uuid: uuid(b'P', 2), overwrite_foreign_data: true, ..tank(1) };
-            let begun = begin_create_pool(&pond, &drives, || uuid(b'D', 9));
+            let begun = begin_create_pool(&pond, &drives, &[], || uuid(b'D', 9));
             let (mut pool, job) = begun.expect("it may be overwritten");
             bench.steps.cut_in = Some(cut_in);
             let is_done = bench.run(&mut pool, job).is_ok();

@@ -71,7 +71,8 @@ fn zeroing_is_bounded() {
     let drive = Drive { id: DriveId(0), serial: "S0".to_owned(), geometry };
     let drives = [crate::KnownDrive { drive, role: crate::Role::Blank }];
     let (mut pool, mut creation) =
-        crate::begin_create_pool(&super::tank(1), &drives, || super::uuid(b'D', 1)).expect("a good request");
+        crate::begin_create_pool(&super::tank(1), &drives, &[], || super::uuid(b'D', 1))
+            .expect("a good request");
     drain(&mut creation);
     pool.finish(creation).expect("it went well");
 

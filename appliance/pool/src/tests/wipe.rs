@@ -152,7 +152,8 @@ fn failed_wipe_changes_nothing_that_is_known() {
             overwrite_foreign_data: true,
             ..tank(1)
         };
-        let refused = begin_create_pool(&pond, &drives, || uuid(b'D', 9)).expect_err("it is a member");
+        let refused =
+            begin_create_pool(&pond, &drives, &offline, || uuid(b'D', 9)).expect_err("it is a member");
         assert!(refused.message.contains("is a member of pool"), "{}", refused.message);
         bench.drives[0].drive.faults.fails_after = None;
         let mut wiping = job(begin_wipe(&confirmed, &drives, &offline).map(|(_, begun)| begun));

@@ -8,8 +8,8 @@ use uuid::Uuid;
 /// Something that happened without being asked for.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Event {
-    /// A short word for machines: `core`, `memory`, `drive-failed`, `pool-imported`, `pool-offline`, `pool-created`, `pool-deleted`,
-    /// `volume-created`, `volume-grown`, `volume-hosts`, `volume-deleted`, `host-connected`, `host-disconnected`.
+    /// A short word for machines: `core`, `memory`, `drive-failed`, `drive-wiped`, `pool-imported`, `pool-offline`, `pool-created`,
+    /// `pool-deleted`, `volume-created`, `volume-grown`, `volume-hosts`, `volume-deleted`, `host-connected`, `host-disconnected`.
     pub kind: String,
     /// The object, as in errors: `drive/S0`, `pool/tank`.
     pub object: String,

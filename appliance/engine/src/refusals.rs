@@ -18,8 +18,7 @@ pub(crate) fn no_volume(uuid: Uuid) -> ControlError {
 }
 
 pub(crate) fn pool_offline(pool: &OfflinePool) -> ControlError {
-    // Without a valid record nobody knows the name.
-    let name = if pool.name().is_empty() { pool.uuid.to_string() } else { pool.name().to_owned() };
+    let name = pool.name_or_uuid();
     let remedy = match pool.state {
         PoolState::Damaged => {
             "nothing is written to its drives until that is mended: put the original drives in, as they were, then \
@@ -34,7 +33,7 @@ pub(crate) fn pool_offline(pool: &OfflinePool) -> ControlError {
     ControlError::new(ErrorKind::FailedPrecondition, message).object(format!("pool/{name}")).remedy(remedy)
 }
 
-/// A drive that did not open is in the list of drives, so it must not be called unknown.
+/// A drive that does not work is in the list of drives, so it must not be called unknown.
 pub(crate) fn drive_failed(serial: &str, why: &str) -> ControlError {
     let message = format!("drive {serial} does not work: {why}");
     ControlError::new(ErrorKind::FailedPrecondition, message)

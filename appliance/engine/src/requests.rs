@@ -152,20 +152,27 @@ impl Core {
         if self.target.pools().count() >= SUBSYSTEMS_MAX {
             return Err(refusals::too_many_pools(SUBSYSTEMS_MAX));
         }
-        self.check_opened(&create.drive_serials, "drive_serials")?;
+        self.check_working(&create.drive_serials, "drive_serials")?;
         let random = &mut self.random;
         let begun = pool::begin_create_pool(create, &self.known, &self.offline, || random_uuid(random));
         let (pool, job) = begun?;
         Ok(Begin::Job(create.uuid, Kind::CreatePool(Box::new(pool)), Box::new(job)))
     }
 
-    /// Drives that did not open are not known to `pool`; who names one learns why.
-    pub(crate) fn check_opened(&self, serials: &[String], field: &str) -> Result<(), ControlError> {
+    /// A drive that does not work is refused with the reason: one that did not open is not known to `pool`, and of one that
+    /// stopped working it knows what was on it.
+    pub(crate) fn check_working(&self, serials: &[String], field: &str) -> Result<(), ControlError> {
         for serial in serials {
-            let is_known = self.known.iter().any(|known| known.drive.serial == *serial);
-            let failure = self.drives.iter().filter_map(DriveEntry::failure).find(|(name, _)| name == serial);
-            if let (false, Some((_, why))) = (is_known, failure) {
-                return Err(refusals::drive_failed(serial, why).field(field));
+            let why = match self.known.iter().find(|known| known.drive.serial == *serial) {
+                Some(known) => self.target.devices().failure(known.drive.id),
+                None => self
+                    .drives
+                    .iter()
+                    .filter_map(DriveEntry::failure)
+                    .find_map(|(name, why)| (name == serial).then(|| why.to_owned())),
+            };
+            if let Some(why) = why {
+                return Err(refusals::drive_failed(serial, &why).field(field));
             }
         }
         Ok(())

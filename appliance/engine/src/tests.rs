@@ -4,6 +4,7 @@ mod access;
 mod block_size;
 mod control_plane;
 mod data_plane;
+mod failing_drive;
 #[path = "../../target/src/tests/host.rs"]
 mod host;
 mod hostile;

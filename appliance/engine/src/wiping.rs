@@ -13,7 +13,7 @@ use uuid::Uuid;
 
 impl Core {
     pub(crate) fn begin_wipe_drive(&mut self, wipe: &WipeDrive) -> Result<Begin, ControlError> {
-        self.check_opened(core::slice::from_ref(&wipe.serial), "serial")?;
+        self.check_working(core::slice::from_ref(&wipe.serial), "serial")?;
         let known = self.known.iter().find(|known| known.drive.serial == wipe.serial);
         if let Some(pool) = known.and_then(|known| self.target.pool(known.role.pool())) {
             return Err(refusals::drive_in_use(&wipe.serial, pool.name()));

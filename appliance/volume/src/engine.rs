@@ -44,6 +44,9 @@ pub enum EngineError {
     /// The number, name or UUID is taken, or there are too many volumes.
     #[error("there is one already")]
     Exists,
+    /// A loss of power may leave a block half old and half new on this drive.
+    #[error("the drive may tear blocks when it loses power")]
+    TearsBlocks,
     /// The drive failed.
     #[error("{0}")]
     Media(MediaError),

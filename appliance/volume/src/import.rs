@@ -7,22 +7,27 @@
 //! The journal is read twice: first to its end, for the last settle mark, then to replay it. A map record above the mark
 //! counts only if the data agree with its checksums: it was written together with them, and either may be missing.
 //!
-//! Nothing is written before everything has been understood. The checkpoint at the end flushes what may still be in the
-//! cache of a drive that kept running, and its new epoch makes the blocks of the old journal void: otherwise those that
-//! lie behind a gap would be taken for the continuation of the new one.
+//! The journal ends where its ring is blank, or has a block of an earlier lap or life. All places of the ring are looked at: if
+//! a block behind that place says that more was durable, the journal lost a block and this is not its end. A damaged block at
+//! that place may have been the last one that was confirmed. Either way going on would lose what was promised, and show one
+//! volume's data to another that gave up the space in a record that is missing: the pool is not served.
+//!
+//! Nothing is written before everything has been understood. First the homes that lack the root get it: the checkpoint
+//! overwrites what the root before it needs, so the one that was found must not be lost with a single home. What may still be
+//! in the cache of a drive that kept running is flushed. The new epoch of the checkpoint at the end makes the blocks of the
+//! old journal void: otherwise those that lie behind a gap would be taken for the continuation of the new one.
 
 use crate::change::{NewVolume, apply_create, apply_delete, apply_grow};
-use crate::engine::{DRIVE, Engine, EngineError, Memory, State, Volume};
+use crate::engine::{DRIVE, Engine, EngineError, Memory, State};
 use crate::io::{apply_map, apply_trim};
-use crate::limits::JOURNAL_BLOCKS_MIN;
-use crate::map::{Body, NodeId};
-use block::{BLOCK_SIZE, BlockDevice, Lba, MediaError, Op};
+use crate::limits::{JOURNAL_BLOCKS_MIN, ZERO_BLOCKS_MAX};
+use block::{BLOCK_SIZE, BlockDevice, Blocks, Geometry, Lba, MediaError, Op};
+use core::ops::Range;
 use ondisk::LoadError;
 use ondisk::thin::{
-    HOMES, HomeSlot, JournalBlock, JournalHead, JournalRecord, LEAF_UNITS, Lsn, MapNode, MapRecord,
-    NODE_POINTERS, Pointer, Root, Superblock, ThinIdentity, VolumeTable, data_checksum,
+    HOMES, HomeSlot, JournalBlock, JournalHead, JournalRecord, Lsn, MapRecord, Root, Superblock,
+    ThinIdentity, data_checksum,
 };
-use std::collections::BTreeMap;
 use std::rc::Rc;
 use task::{Core, Devices};
 use thiserror::Error;
@@ -45,7 +50,13 @@ pub enum ImportError {
         /// The newest one that is left.
         generation: u64,
     },
-    /// A block that the root needs is damaged.
+    /// A block that the root needs, or the next one of the journal, cannot be read.
+    #[error("block {lba} cannot be read")]
+    Unreadable {
+        /// Where.
+        lba: u64,
+    },
+    /// A block that the root needs, or the next one of the journal, is damaged.
     #[error("block {lba}: {error}")]
     Damaged {
         /// Where.
@@ -53,8 +64,8 @@ pub enum ImportError {
         /// How.
         error: LoadError,
     },
-    /// A journal block is damaged, and a later one is there.
-    #[error("journal block {sequence} is missing, and the next one is there")]
+    /// A journal block was durable, and is not there.
+    #[error("journal block {sequence} is missing, and a later one says that it was durable")]
     JournalGap {
         /// Its sequence number.
         sequence: u64,
@@ -67,15 +78,19 @@ pub enum ImportError {
     Engine(#[from] EngineError),
 }
 
-/// What a root is to be loaded into.
-struct Loading {
-    nodes: BTreeMap<Lba, (NodeId, u8, u64)>,
+/// What lies at the place of a journal block.
+enum Found {
+    Block(JournalHead, Vec<JournalRecord>),
+    /// Nothing, or a block of an earlier lap or life.
+    Other,
+    Damaged(ImportError),
 }
 
-/// Makes an empty pool of one blank drive. The roots come last: a drive that was cut off before has none.
+/// Makes an empty pool of one blank drive. The roots come last: a drive that was cut off before has none. Before them the
+/// journal gets blank: later anything else than a journal block in it is damage.
 ///
 /// # Errors
-/// If the drive is too small or fails.
+/// If the drive is too small, may tear blocks when it loses power, or fails.
 pub async fn format<D: BlockDevice>(
     core: &Rc<Core>,
     devices: Rc<Devices<D>>,
@@ -83,12 +98,18 @@ pub async fn format<D: BlockDevice>(
     identity: ThinIdentity,
     journal_blocks: u64,
 ) -> Result<Engine<D>, EngineError> {
-    let blocks = devices.with(DRIVE, |d| d.geometry().blocks);
+    let blocks = geometry(&devices)?.blocks;
     let superblock =
         Superblock { identity, generation: 1, member: 0, member_count: 1, lanes: 1, blocks, journal_blocks };
     let layout = superblock.layout().filter(|_| journal_blocks >= JOURNAL_BLOCKS_MIN);
     let layout = layout.ok_or(EngineError::OutOfRange)?;
     let engine = Engine::empty(core, devices, memory, identity, layout);
+    let (mut at, end) = (layout.journal_lba(0), layout.journal_lba(journal_blocks - 1).0 + 1);
+    while at.0 < end {
+        let blocks = Blocks((end - at.0).min(ZERO_BLOCKS_MAX));
+        engine.run(Op::WriteZeroes { lba: at, blocks, fua: false }).await?;
+        at = Lba(at.0 + blocks.0);
+    }
     for home in 0..HOMES {
         let lba = layout.home_lba(home);
         engine.put(lba, &superblock.encode(home, lba)).await?;
@@ -110,7 +131,7 @@ pub async fn import<D: BlockDevice>(
     devices: Rc<Devices<D>>,
     memory: Rc<Memory<D::Buf>>,
 ) -> Result<Engine<D>, ImportError> {
-    let capacity = devices.with(DRIVE, |d| d.geometry().blocks);
+    let capacity = geometry(&devices)?.blocks;
     let superblock = find_superblock(&devices, memory.as_ref()).await?;
     let layout = superblock.layout().filter(|_| superblock.blocks <= capacity).ok_or(ImportError::Shrank)?;
     let engine = Engine::empty(core, devices, memory, superblock.identity, layout);
@@ -120,9 +141,16 @@ pub async fn import<D: BlockDevice>(
     engine.state.borrow_mut().generation = root.generation;
     engine.journal.restart(next, root.epoch + 1);
     engine.apply(|_| {});
-    engine.flush().await?;
+    engine.repair_homes(&superblock, &root).await?;
     engine.checkpoint_inside().await?;
     Ok(engine)
+}
+
+/// Of a drive that can be used: a block is old or new after a loss of power, never half of each. Overwrites in place, homes
+/// and the end of the journal rely on that.
+fn geometry<D: BlockDevice>(devices: &Devices<D>) -> Result<Geometry, EngineError> {
+    let geometry = devices.with(DRIVE, |d| d.geometry());
+    if geometry.is_block_atomic { Ok(geometry) } else { Err(EngineError::TearsBlocks) }
 }
 
 async fn find_superblock<D: BlockDevice>(
@@ -173,132 +201,103 @@ impl<D: BlockDevice> Engine<D> {
         if is_known[other] { Ok(root) } else { Err(ImportError::RootLost { generation: root.generation }) }
     }
 
-    async fn load(&self, root: &Root) -> Result<(), ImportError> {
-        let mut loading = Loading { nodes: BTreeMap::new() };
-        self.state.borrow_mut().next_volume = root.next_volume;
-        for (pointer, index) in root.tables.iter().zip(0..) {
-            let bytes = self.fetch_node(pointer).await?;
-            let table = VolumeTable::decode(bytes.as_ref(), pointer, index, self.identity)
-                .map_err(|error| ImportError::Damaged { lba: pointer.lba.0, error })?;
-            {
-                let mut state = self.state.borrow_mut();
-                state.tables.push(pointer.lba);
-                state.space.retain_node(pointer.lba);
-            }
-            for entry in table.entries {
-                let root = match &entry.root {
-                    Some(pointer) => Some(self.load_node(pointer, entry.level(), 0, &mut loading).await?),
-                    None => None,
-                };
-                let volume = Volume {
-                    uuid: entry.uuid,
-                    origin: entry.origin,
-                    kind: entry.kind,
-                    blocks: entry.blocks,
-                    name: entry.name,
-                    root,
-                };
-                self.state.borrow_mut().volumes.insert(entry.number, volume);
-            }
-        }
-        Ok(())
-    }
-
-    async fn fetch_node(&self, pointer: &Pointer) -> Result<D::Buf, ImportError> {
-        if !self.layout.is_usable_lba(pointer.lba) {
-            return Err(ImportError::Impossible(pointer.lba.0));
-        }
-        Ok(self.fetch(pointer.lba, 1).await?)
-    }
-
-    /// Loads a node with everything below it, or adds a reference if it is there already. As deep as a map has levels.
-    fn load_node<'a>(
-        &'a self,
-        pointer: &'a Pointer,
-        level: u8,
-        first_unit: u64,
-        loading: &'a mut Loading,
-    ) -> core::pin::Pin<Box<dyn Future<Output = Result<NodeId, ImportError>> + 'a>> {
-        Box::pin(async move {
-            if let Some((id, at_level, at_unit)) = loading.nodes.get(&pointer.lba).copied() {
-                if (at_level, at_unit) != (level, first_unit) {
-                    return Err(ImportError::Impossible(pointer.lba.0));
-                }
-                self.state.borrow_mut().map.retain(id);
-                return Ok(id);
-            }
-            let bytes = self.fetch_node(pointer).await?;
-            let node = MapNode::decode(bytes.as_ref(), pointer, (level, first_unit), self.identity)
-                .map_err(|error| ImportError::Damaged { lba: pointer.lba.0, error })?;
-            let body = match node {
-                MapNode::Leaf(entries) => {
-                    let mut state = self.state.borrow_mut();
-                    for piece in entries.iter().flatten().flat_map(|e| core::iter::once(e.own).chain(e.base))
-                    {
-                        if !self.layout.is_usable(piece.au) {
-                            return Err(ImportError::Impossible(piece.au.lba().0));
-                        }
-                        state.space.retain(piece.au);
-                    }
-                    Body::Leaf(entries)
-                }
-                MapNode::Inner { children: stored, .. } => {
-                    let span = MapNode::span(level - 1).unwrap_or(LEAF_UNITS as u64);
-                    let mut children = Box::new([None; NODE_POINTERS]);
-                    for ((child, stored), at) in children.iter_mut().zip(stored.iter()).zip(0..) {
-                        if let Some(pointer) = stored {
-                            let unit = first_unit + at * span;
-                            *child = Some(self.load_node(pointer, level - 1, unit, loading).await?);
-                        }
-                    }
-                    Body::Inner { level, children }
-                }
-            };
-            let mut state = self.state.borrow_mut();
-            state.space.retain_node(pointer.lba);
-            let id = state.map.add(body, Some(*pointer));
-            loading.nodes.insert(pointer.lba, (id, level, first_unit));
-            Ok(id)
-        })
-    }
-
     /// Replays the journal; gives the sequence number with which it goes on.
     async fn replay(&self, root: &Root) -> Result<u64, ImportError> {
-        let mut settled = Lsn(0);
-        let mut next = root.journal_sequence;
-        while let Some((head, _)) = self.fetch_journal(root, next).await? {
-            settled = settled.max(head.settled);
-            next += 1;
-        }
-        // Blocks are written one after the other: where no cache loses them, one behind a gap proves that the gap is damage.
-        if !self.is_volatile && self.fetch_journal(root, next + 1).await?.is_some() {
-            return Err(ImportError::JournalGap { sequence: next });
-        }
-        for sequence in root.journal_sequence..next {
-            let Some((_, records)) = self.fetch_journal(root, sequence).await? else {
-                return Err(ImportError::Impossible(self.layout.journal_lba(sequence).0));
-            };
-            for (record, index) in records.into_iter().zip(0..) {
-                self.replay_record(record, Lsn::new(sequence, index) <= settled).await?;
+        let (next, settled) = self.find_end(root).await?;
+        let mut at = root.journal_sequence;
+        while at < next {
+            for found in self.fetch_journal(root.epoch, at..next).await? {
+                let Found::Block(_, records) = found else {
+                    return Err(ImportError::JournalGap { sequence: at });
+                };
+                for (record, index) in records.into_iter().zip(0..) {
+                    self.replay_record(record, Lsn::new(at, index) <= settled).await?;
+                }
+                at += 1;
             }
         }
         Ok(next)
     }
 
-    /// The block with this number, if the journal has one.
-    async fn fetch_journal(
-        &self,
-        root: &Root,
-        sequence: u64,
-    ) -> Result<Option<(JournalHead, Vec<JournalRecord>)>, ImportError> {
-        // A block that cannot be read may have been confirmed: going on without it would lose what was promised.
-        if sequence - root.journal_sequence >= self.layout.journal_blocks() {
-            return Ok(None);
+    /// Where the journal ends, and its last settle mark.
+    async fn find_end(&self, root: &Root) -> Result<(u64, Lsn), ImportError> {
+        let window = root.journal_sequence..root.journal_sequence + self.layout.journal_blocks();
+        let (mut at, mut settled, mut end) = (window.start, Lsn(0), None);
+        while at < window.end {
+            for found in self.fetch_journal(root.epoch, at..window.end).await? {
+                match (found, end) {
+                    (Found::Block(head, _), None) => settled = settled.max(head.settled),
+                    (Found::Other, None) => end = Some(at),
+                    (Found::Damaged(error), None) => return Err(error),
+                    (Found::Block(head, _), Some(end)) if head.durable > end => {
+                        return Err(ImportError::JournalGap { sequence: end });
+                    }
+                    // Never confirmed, or not needed any more.
+                    (Found::Block(..) | Found::Other | Found::Damaged(_), Some(_)) => {}
+                }
+                at += 1;
+            }
         }
-        let lba = self.layout.journal_lba(sequence);
-        let bytes = self.fetch(lba, 1).await?;
-        let found = JournalBlock::decode(bytes.as_ref(), lba, self.identity).ok();
-        Ok(found.filter(|(head, _)| (head.sequence, head.epoch) == (sequence, root.epoch)))
+        Ok((end.unwrap_or(window.end), settled))
+    }
+
+    /// What lies at the places of journal blocks: of the first of `sequences`, and as many more as the drive reads at once.
+    async fn fetch_journal(&self, epoch: u64, sequences: Range<u64>) -> Result<Vec<Found>, ImportError> {
+        let transfer_max = self.devices.with(DRIVE, |d| d.geometry().transfer_max.0);
+        let to_end_of_ring = self.layout.journal_blocks() - sequences.start % self.layout.journal_blocks();
+        let count = (sequences.end - sequences.start).min(transfer_max).min(to_end_of_ring);
+        let sequences = sequences.start..sequences.start + count;
+        let found = |sequence, bytes: &[u8]| {
+            let lba = self.layout.journal_lba(sequence);
+            match JournalBlock::decode(bytes, lba, self.identity) {
+                Ok((head, records)) if (head.sequence, head.epoch) == (sequence, epoch) => {
+                    Found::Block(head, records)
+                }
+                Ok(_) | Err(LoadError::Blank) => Found::Other,
+                Err(error) => Found::Damaged(ImportError::Damaged { lba: lba.0, error }),
+            }
+        };
+        match self.fetch_metadata(self.layout.journal_lba(sequences.start), count).await {
+            Ok(bytes) => {
+                let blocks = bytes.as_ref().chunks(BLOCK_SIZE);
+                return Ok(sequences.zip(blocks).map(|(sequence, bytes)| found(sequence, bytes)).collect());
+            }
+            Err(ImportError::Unreadable { .. }) => {}
+            Err(error) => return Err(error),
+        }
+        let mut each = Vec::new();
+        for sequence in sequences {
+            each.push(match self.fetch_metadata(self.layout.journal_lba(sequence), 1).await {
+                Ok(bytes) => found(sequence, bytes.as_ref()),
+                Err(error @ ImportError::Unreadable { .. }) => Found::Damaged(error),
+                Err(error) => return Err(error),
+            });
+        }
+        Ok(each)
+    }
+
+    /// Reads blocks of metadata.
+    pub(crate) async fn fetch_metadata(&self, lba: Lba, blocks: u64) -> Result<D::Buf, ImportError> {
+        self.fetch(lba, blocks).await.map_err(|error| {
+            let is_unreadable = error == EngineError::Media(MediaError::Unreadable);
+            if is_unreadable { ImportError::Unreadable { lba: lba.0 } } else { error.into() }
+        })
+    }
+
+    /// Writes superblock and root into the homes that lack them, and makes durable whatever is in the cache.
+    async fn repair_homes(&self, superblock: &Superblock, root: &Root) -> Result<(), EngineError> {
+        for home in 0..HOMES {
+            let (at, root_at) =
+                (self.layout.home_lba(home), self.layout.root_lba(Root::slot(root.generation, home)));
+            let copies = [(at, superblock.encode(home, at)), (root_at, root.encode(root_at, self.identity))];
+            for (lba, bytes) in copies {
+                let is_there = self.fetch(lba, 1).await.is_ok_and(|found| found.as_ref() == &*bytes);
+                if !is_there {
+                    self.put(lba, &bytes).await?;
+                }
+            }
+        }
+        self.flush().await
     }
 
     async fn replay_record(&self, record: JournalRecord, is_settled: bool) -> Result<(), ImportError> {

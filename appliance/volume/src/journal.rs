@@ -11,6 +11,8 @@
 //!   an import only records above the mark need to be compared with their data.
 //! - A mark counts only when it is durable itself: until then the data of the records that it covers must not be
 //!   overwritten in place, or the import would find other data than the record says and drop it.
+//! - A block that is durable counts only if all blocks before it are, too: an import ends at the first one that is missing.
+//!   Each block says how far that was certain when it was written, so an import knows a block that was lost from the end.
 
 use core::cell::{Cell, RefCell};
 use ondisk::thin::{JournalBlock, JournalHead, JournalRecord, Lsn, ThinIdentity};
@@ -28,6 +30,8 @@ pub(crate) struct Journal {
     pub(crate) first: Cell<u64>,
     /// Blocks before this one are written.
     written: Cell<u64>,
+    /// Blocks before this one are durable.
+    durable: Cell<u64>,
     pub(crate) epoch: Cell<u64>,
     /// Blocks of the ring.
     blocks: u64,
@@ -51,6 +55,15 @@ pub(crate) struct Journal {
     work: WaitQueue,
 }
 
+/// What a flush makes durable.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Covered {
+    settled: Lsn,
+    mark: Lsn,
+    /// Blocks before this one.
+    blocks: u64,
+}
+
 /// The drive failed while the journal was written.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct JournalFailed;
@@ -62,6 +75,7 @@ impl Journal {
             next: Cell::new(0),
             first: Cell::new(0),
             written: Cell::new(0),
+            durable: Cell::new(0),
             epoch: Cell::new(1),
             blocks,
             is_volatile,
@@ -84,6 +98,7 @@ impl Journal {
         self.next.set(next);
         self.first.set(next);
         self.written.set(next);
+        self.durable.set(next);
         self.epoch.set(epoch);
         let before = Lsn(Lsn::new(next, 0).0.saturating_sub(1));
         for mark in [&self.last, &self.settled, &self.mark_written, &self.mark] {
@@ -166,13 +181,14 @@ impl Journal {
     }
 
     /// What a flush that begins now will cover.
-    pub(crate) fn begin_flush(&self) -> (Lsn, Lsn) {
-        (self.applied_through(), self.mark_written.get())
+    pub(crate) fn begin_flush(&self) -> Covered {
+        Covered { settled: self.applied_through(), mark: self.mark_written.get(), blocks: self.written.get() }
     }
 
-    pub(crate) fn flushed(&self, (settled, mark): (Lsn, Lsn)) {
-        self.settled.set(self.settled.get().max(settled));
-        self.mark.set(self.mark.get().max(mark));
+    pub(crate) fn flushed(&self, covered: Covered) {
+        self.settled.set(self.settled.get().max(covered.settled));
+        self.mark.set(self.mark.get().max(covered.mark));
+        self.durable.set(self.durable.get().max(covered.blocks));
     }
 
     /// The durable mark.
@@ -180,7 +196,8 @@ impl Journal {
         self.mark.get()
     }
 
-    /// Waits for the next block; writes an empty one if there is nothing else. Its mark is durable then.
+    /// Waits for the next block; writes an empty one if there is nothing else. Its mark is durable then if
+    /// all blocks before it are, else with the next flush.
     pub(crate) async fn write_mark(&self) -> Result<(), JournalFailed> {
         // A block that is on its way already has an older mark.
         let wanted = self.next.get();
@@ -208,7 +225,7 @@ impl Journal {
         let sequence = self.next.get();
         assert!(self.used() < self.blocks, "admission keeps room in the ring");
         let settled = self.settled.get();
-        let head = JournalHead { sequence, epoch: self.epoch.get(), settled };
+        let head = JournalHead { sequence, epoch: self.epoch.get(), settled, durable: self.durable.get() };
         let lba = place(sequence);
         self.filling.borrow_mut().seal(head, lba, owner, to);
         self.filling.borrow_mut().clear();
@@ -224,9 +241,12 @@ impl Journal {
             self.give_up();
             return;
         }
+        // With FUA it is durable, and of use if the one before it is.
+        let is_durable = !self.is_volatile || fua && self.durable.get() == self.written.get();
         self.written.set(self.next.get());
         self.mark_written.set(settled);
-        if fua || !self.is_volatile {
+        if is_durable {
+            self.durable.set(self.next.get());
             self.mark.set(self.mark.get().max(settled));
         }
         if !self.is_volatile {

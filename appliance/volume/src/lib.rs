@@ -27,6 +27,7 @@ mod import;
 mod io;
 mod journal;
 pub mod limits;
+mod load;
 mod map;
 mod space;
 

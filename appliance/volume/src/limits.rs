@@ -14,3 +14,6 @@ pub const JOURNAL_RESERVE: u64 = 2 * TASKS_MAX as u64;
 pub const JOURNAL_BLOCKS_MIN: u64 = 4 * JOURNAL_RESERVE;
 
 const _: () = assert!(JOURNAL_BLOCKS_MIN.is_multiple_of(ondisk::thin::AU_BLOCKS));
+
+/// Blocks that one command zeroes: 32 MiB. Guessed: short enough that no drive takes long for it.
+pub const ZERO_BLOCKS_MAX: u64 = (32 << 20) / block::BLOCK_SIZE as u64;

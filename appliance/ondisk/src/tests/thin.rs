@@ -128,7 +128,7 @@ fn records() -> Vec<JournalRecord> {
     ]
 }
 
-const HEAD: JournalHead = JournalHead { sequence: 78, epoch: 2, settled: Lsn(77 * 256 + 4) };
+const HEAD: JournalHead = JournalHead { sequence: 78, epoch: 2, settled: Lsn(77 * 256 + 4), durable: 76 };
 
 fn journal() -> Box<[u8]> {
     let mut block = JournalBlock::default();

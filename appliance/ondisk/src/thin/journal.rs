@@ -1,7 +1,9 @@
 //! The journal: what changed since the last checkpoint, block after block in a ring.
 //!
-//! A block is written once in a lap and never rewritten. Reading stops at the first one that is damaged, or has not the
-//! sequence number and epoch that are next: a block of an earlier lap, or of a life before the last import.
+//! A block is written once in a lap and never rewritten. Reading stops at the first place that has not the sequence number and
+//! epoch that are next: it is blank, or has a block of an earlier lap, or of a life before the last import. That this is the
+//! end, and not a block that was lost, follows from what later blocks say was durable. Since the ring is blank in a new pool,
+//! anything else at a place is damage.
 
 use super::layout::{Au, Region};
 use super::node::Piece;
@@ -264,6 +266,9 @@ pub struct JournalHead {
     pub epoch: u64,
     /// The data of all map records up to this one is durable, and need not be compared with their checksums.
     pub settled: Lsn,
+    /// All blocks of this epoch before this one were durable when it was written, at the most itself: if one of them is
+    /// missing, it was lost.
+    pub durable: u64,
 }
 
 /// A block of the journal, being filled: nothing is allocated for a record.
@@ -318,10 +323,11 @@ impl JournalBlock {
             sequence: head.sequence.into(),
             epoch: head.epoch.into(),
             settled: head.settled.0.into(),
+            durable: head.durable.into(),
             lane: 0.into(),
             record_count: u16::from(self.count).into(),
             record_bytes: u16::try_from(self.used).unwrap_or(u16::MAX).into(),
-            reserved: [0; 34],
+            reserved: [0; 26],
         };
         for (to, from) in self.bytes.iter_mut().zip(wire.as_bytes()) {
             *to = *from;
@@ -358,7 +364,10 @@ impl JournalBlock {
             sequence: wire.sequence.get(),
             epoch: wire.epoch.get(),
             settled: Lsn(wire.settled.get()),
+            durable: wire.durable.get(),
         };
+        let is_before = head.durable <= head.sequence && head.settled.sequence() <= head.sequence;
+        rule(is_before, Inconsistency::Record)?;
         Ok((head, records))
     }
 }

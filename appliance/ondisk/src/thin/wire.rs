@@ -201,10 +201,11 @@ pub(crate) struct JournalHeadV1 {
     pub(crate) sequence: U64,
     pub(crate) epoch: U64,
     pub(crate) settled: U64,
+    pub(crate) durable: U64,
     pub(crate) lane: U16,
     pub(crate) record_count: U16,
     pub(crate) record_bytes: U16,
-    pub(crate) reserved: [u8; 34],
+    pub(crate) reserved: [u8; 26],
 }
 
 /// How every record begins.

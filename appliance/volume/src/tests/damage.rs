@@ -2,20 +2,26 @@
 //! is written to a drive that cannot be served.
 
 use super::world::{Request, World};
-use crate::ImportError;
+use crate::{EngineError, ImportError};
 use ondisk::thin::{HOMES, Root};
 use ondisk::{Inconsistency, LoadError};
 use sim::{Drive, NextWrite};
 
-/// A pool with a volume, a snapshot, and something in the journal; its power is off.
-fn world() -> World {
+fn act(world: &mut World, request: Request) {
+    world.send(request);
+    world.settle().expect("no cut is planned");
+}
+
+fn flush(world: &mut World) {
+    let mark = world.history.mark();
+    act(world, Request::Flush { mark });
+}
+
+/// A pool with a volume, a snapshot, and something in the journal; all of it is durable.
+fn world(is_volatile: bool) -> World {
     let mut drive = Drive::new("S0", 12);
-    drive.geometry.is_volatile = false;
+    drive.geometry.is_volatile = is_volatile;
     let mut world = World::new(1, drive);
-    let act = |world: &mut World, request| {
-        world.send(request);
-        world.settle().expect("no cut is planned");
-    };
     let new = world.fresh_name(ondisk::thin::VolumeKind::Volume);
     act(&mut world, Request::Create { blocks: 5000, new });
     for first in [0, 4096] {
@@ -27,6 +33,7 @@ fn world() -> World {
         let versions = world.versions(3);
         act(&mut world, Request::Write { volume: 1, first, versions });
     }
+    flush(&mut world);
     world
 }
 
@@ -49,7 +56,7 @@ fn import(world: &World, damaged: &[u64]) -> (Option<ImportError>, bool) {
 /// instead.
 #[test]
 fn homes_stand_in_for_each_other() {
-    let mut world = world();
+    let mut world = world(false);
     let (layout, generation) = {
         let engine = &world.served().engine;
         (engine.layout, engine.state.borrow().generation)
@@ -72,17 +79,13 @@ fn homes_stand_in_for_each_other() {
 /// Goal: any bad block of a map, of the volume table, or of the journal before its end is named, and nothing is written.
 #[test]
 fn damaged_metadata_is_named() {
-    let mut world = world();
-    let (places, layout, first) = {
+    let mut world = world(false);
+    let places = {
         let engine = &world.served().engine;
         let state = engine.state.borrow();
         // Nodes that were changed since have a new place only after the next checkpoint; the last root reaches the old one.
         let nodes = state.map.places().chain(state.map.stale.iter().copied());
-        (
-            nodes.chain(state.tables.iter().copied()).collect::<Vec<_>>(),
-            engine.layout,
-            engine.journal.first.get(),
-        )
+        nodes.chain(state.tables.iter().copied()).collect::<Vec<_>>()
     };
     world.end(false);
     assert_eq!(places.len(), 4, "a root, two leaves, a block of the table");
@@ -91,8 +94,137 @@ fn damaged_metadata_is_named() {
         assert!(matches!(error, Some(ImportError::Damaged { lba: at, .. }) if at == lba.0), "{error:?}");
         assert!(!is_written);
     }
-    let gap = ImportError::JournalGap { sequence: first + 1 };
-    assert_eq!(import(&world, &[layout.journal_lba(first + 1).0]), (Some(gap), false));
+}
+
+/// Goal: no block of the journal that was confirmed goes unnoticed if it is damaged, alone or with its neighbour, be it the last
+/// one; with and without a volatile cache. Nothing is written then.
+#[test]
+fn a_damaged_journal_is_never_taken_for_its_end() {
+    for is_volatile in [false, true] {
+        let mut world = world(is_volatile);
+        let (layout, blocks) = {
+            let engine = &world.served().engine;
+            (engine.layout, engine.journal.first.get()..engine.journal.next())
+        };
+        world.end(false);
+        assert_eq!(import(&world, &[]).0, None);
+        assert_eq!(blocks.clone().count(), 3);
+        for sequence in blocks.clone() {
+            let lba = layout.journal_lba(sequence).0;
+            for damaged in [&[lba][..], &[lba, lba + 1]] {
+                let (error, is_written) = import(&world, damaged);
+                assert!(
+                    matches!(error, Some(ImportError::Damaged { lba: at, .. }) if at == lba),
+                    "{error:?}"
+                );
+                assert!(!is_written);
+            }
+            let mut world = world.copy();
+            world.drive.as_mut().expect("the power is off").faults.unreadable.extend([lba, lba + 1]);
+            let error = world.start(false).expect("no cut is planned").err();
+            assert_eq!(error, Some(ImportError::Unreadable { lba }));
+        }
+    }
+}
+
+/// Goal: what lies behind the end of the journal may be damaged or unreadable; only of the very next place nobody can say
+/// whether it held something.
+#[test]
+fn behind_the_end_of_the_journal_nothing_is_needed() {
+    let mut world = world(false);
+    let (layout, next) = (world.served().engine.layout, world.served().engine.journal.next());
+    world.end(false);
+    let place = |sequence| layout.journal_lba(sequence).0;
+    assert_eq!(import(&world, &[place(next + 1), place(next + 2)]).0, None);
+    for (sequence, error) in [(next, Some(ImportError::Unreadable { lba: place(next) })), (next + 1, None)] {
+        let mut world = world.copy();
+        world.drive.as_mut().expect("the power is off").faults.unreadable.insert(place(sequence));
+        assert_eq!(world.start(false).expect("no cut is planned").err(), error);
+    }
+}
+
+/// Goal: a journal block that the drive confirmed and lost is not taken for the journal's end if a later one is there: the space
+/// that its record gave up has the data of another volume by then.
+#[test]
+fn a_lost_journal_block_is_missed() {
+    for is_volatile in [false, true] {
+        let mut world = world(is_volatile);
+        let sequence = world.served().engine.journal.next();
+        world.served().devices.with(0, |d| d.drive.faults.next_write = NextWrite::IsLost);
+        act(&mut world, Request::Trim { volume: 1, first: 16, blocks: 3 });
+        flush(&mut world);
+        act(&mut world, Request::Trim { volume: 1, first: 32, blocks: 3 });
+        flush(&mut world);
+        world.end(false);
+        assert_eq!(import(&world, &[]), (Some(ImportError::JournalGap { sequence }), false));
+    }
+}
+
+/// Goal: a gap that a power cut left is the journal's end, also where the image of the drive is on another one without a volatile
+/// cache by then.
+#[test]
+fn a_gap_before_what_was_never_flushed_is_the_end() {
+    let mut world = world(true);
+    for first in [16, 32] {
+        act(&mut world, Request::Trim { volume: 1, first, blocks: 3 });
+    }
+    // Of two records the second one survives.
+    assert_eq!(world.served().devices.with(0, |d| d.pending()), 2);
+    world.served().devices.with(0, |d| d.power_cut_to(0b10));
+    world.end(false);
+    world.drive.as_mut().expect("the power is off").geometry.is_volatile = false;
+    world.recover(false).expect("no cut is planned");
+}
+
+/// Goal: a root that only one home has is in all of them before anything that the root before it needs is overwritten. Method: the
+/// power fails after the first copy of a root, and then at any moment of the import; then that one copy cannot be read.
+#[test]
+fn a_root_in_one_home_is_in_all_before_it_is_relied_on() {
+    let mut world = world(false);
+    let (layout, generation) = {
+        let engine = &world.served().engine;
+        (engine.layout, engine.state.borrow().generation + 1)
+    };
+    let root = |home| layout.root_lba(Root::slot(generation, home));
+    let owner = super::world::identity();
+    let has_root = |world: &mut World, home| {
+        let block = world.served().devices.with(0, |d| d.drive.block(root(home).0));
+        let slot = Root::slot(generation, home);
+        let found = block.and_then(|block| Root::decode(&block, slot, root(home), owner).ok());
+        found.is_some_and(|found| found.generation == generation)
+    };
+    world.send(Request::Checkpoint);
+    while !has_root(&mut world, 0) {
+        world.go().expect("no cut is planned");
+    }
+    assert!(!has_root(&mut world, 1), "one home has it");
+    world.end(false);
+    for steps in 0.. {
+        let mut world = world.copy();
+        world.steps.cut_in = Some(steps);
+        let is_over = world.start(false).is_ok();
+        world.end(false);
+        let faults = &mut world.drive.as_mut().expect("the power is off").faults;
+        faults.unreadable.insert(root(0).0);
+        world.recover(false).expect("no cut is planned");
+        if is_over {
+            assert!(steps > 20, "the import has {steps} steps");
+            break;
+        }
+    }
+}
+
+/// Goal: a drive that may leave a block half old and half new is not used: neither a new pool, nor one from another drive.
+#[test]
+fn drives_that_tear_blocks_are_refused() {
+    let mut world = world(false);
+    world.end(false);
+    for is_new in [true, false] {
+        let mut world = world.copy();
+        world.drive.as_mut().expect("the power is off").geometry.is_block_atomic = false;
+        let error = world.start(is_new).expect("no cut is planned").err();
+        assert_eq!(error, Some(ImportError::Engine(EngineError::TearsBlocks)));
+    }
 }
 
 /// Goal: the story of a write that the drive confirmed and lost, where an older good node of the same generation lies: an import
@@ -100,10 +232,6 @@ fn damaged_metadata_is_named() {
 #[test]
 fn an_older_node_is_not_taken_for_the_one_that_was_lost() {
     let mut world = World::new(1, Drive::new("S0", 12));
-    let act = |world: &mut World, request| {
-        world.send(request);
-        world.settle().expect("no cut is planned");
-    };
     let new = world.fresh_name(ondisk::thin::VolumeKind::Volume);
     act(&mut world, Request::Create { blocks: 100, new });
     let versions = world.versions(1);

@@ -144,6 +144,13 @@ impl Net {
         }
     }
 
+    /// Much will be sent and received on this connection. New ones go where there are few of that kind.
+    pub fn expect_load(&mut self, id: SocketId) {
+        if let Some(spread) = &mut self.spread {
+            spread.expect_load(id);
+        }
+    }
+
     /// Sockets are on other cores, which receive before they are asked.
     #[must_use]
     pub fn has_cores(&self) -> bool {

@@ -73,6 +73,8 @@ pub struct CoreLoad {
     pub busy_permille: u32,
     /// Its connections.
     pub connections: usize,
+    /// Of those, the ones of which much is expected ([`Net::expect_load`](crate::Net::expect_load)).
+    pub loaded: usize,
 }
 
 /// What a socket core is made of, to be carried to its thread.

@@ -1,7 +1,7 @@
 //! The home core's side of sockets that are on other cores.
 //!
 //! ```text
-//!  accepted ─▶ the core with the fewest connections
+//!  accepted ─▶ the core with the fewest connections that carry a load, and of those cores the one with the fewest at all
 //!  watched, nothing on the way ── leave to receive ──▶ core ── Received ──▶ arrived: Readable ─ receive() ─▶ the next leave, as
 //!                                                                                       soon as what came has been used
 //!  send() ─▶ kept in `sends`, the core is told where it is ─▶ Sent ─▶ returned: its buffers go back to their arena
@@ -42,6 +42,8 @@ struct Link {
     waker: Waker,
     busy_permille: Arc<AtomicU32>,
     connections: usize,
+    /// Those of which much is expected.
+    loaded: usize,
     /// Staging memory on its way back.
     stagings: Vec<Box<[u8]>>,
     has_orders: bool,
@@ -65,6 +67,7 @@ struct Seat {
     is_watched: bool,
     is_closing: bool,
     is_sending: bool,
+    is_loaded: bool,
     /// The core may receive.
     has_leave: bool,
     arrived: Option<Arrived>,
@@ -133,6 +136,7 @@ impl Spread {
                 waker,
                 busy_permille,
                 connections: 0,
+                loaded: 0,
                 stagings: Vec::with_capacity(crate::limits::STAGINGS_MAX),
                 has_orders: false,
                 is_stopped: false,
@@ -160,12 +164,21 @@ impl Spread {
         let load = |link: &Link| CoreLoad {
             busy_permille: link.busy_permille.load(Ordering::Relaxed),
             connections: link.connections,
+            loaded: link.loaded,
         };
         self.links.iter().map(load).collect()
     }
 
     fn open(&mut self, id: SocketId) -> Option<&mut Seat> {
         self.seats.get_mut(id.key()).filter(|seat| !seat.is_closing)
+    }
+
+    pub(crate) fn expect_load(&mut self, id: SocketId) {
+        let Some(seat) = self.open(id) else { return };
+        if !mem::replace(&mut seat.is_loaded, true) {
+            let core = seat.core;
+            self.links[core].loaded += 1;
+        }
     }
 
     pub(crate) fn watch(&mut self, id: SocketId, is_wanted: bool) {
@@ -355,8 +368,10 @@ impl Spread {
                 None
             }
             News::Closed { socket } => {
-                self.seats.remove(socket.key())?;
-                self.links[core].connections -= 1;
+                let seat = self.seats.remove(socket.key())?;
+                let link = &mut self.links[core];
+                link.connections -= 1;
+                link.loaded -= usize::from(seat.is_loaded);
                 Some(Event::Closed { socket })
             }
             News::Stopped => {
@@ -423,22 +438,25 @@ impl Spread {
             Some((buffer, range)) => Place::of(&mut buffer.as_mut()[range.clone()]),
             None => Place::default(),
         };
-        let staged_max = u32::try_from(mem::replace(&mut seat.staged_max, STAGING_BYTES)).expect("64 KiB");
+        let staged_max = u32::try_from(mem::replace(&mut seat.staged_max, STAGING_BYTES))
+            .expect("staging memory is short");
         let link = &mut self.links[seat.core];
         let staging = link.stagings.pop();
         link.order(Order::Receive { socket: id, place, staged_max, staging });
     }
 
-    /// Gives a connection to the core with the fewest; one too many is closed.
+    /// Gives a connection to a core; one too many is closed.
     fn place(&mut self, accepted: Accepted) -> Option<Event> {
         let Accepted { listener, fd, peer, local } = accepted;
-        let (core, link) =
-            self.links.iter_mut().enumerate().min_by_key(|(_, link)| link.connections).expect("a core");
+        // How many there are says little: of the two that many hosts have, one is silent, and strangers may have as many as they like.
+        let load = |(_, link): &(usize, &mut Link)| (link.loaded, link.connections);
+        let (core, link) = self.links.iter_mut().enumerate().min_by_key(load).expect("a core");
         let seat = Seat {
             core,
             is_watched: false,
             is_closing: false,
             is_sending: false,
+            is_loaded: false,
             has_leave: false,
             arrived: None,
             staged_max: STAGING_BYTES,

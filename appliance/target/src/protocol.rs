@@ -213,6 +213,9 @@ impl Target {
             is_flow_control_disabled: queue.is_flow_control_disabled,
         });
         connection.grow(queue.entries);
+        if queue.qid != 0 {
+            self.begun.push(connection.socket);
+        }
         if !queue.is_discovery {
             self.strangers.leave(connection.socket);
             connection.is_host = true;

@@ -17,6 +17,9 @@ impl Target {
 
     /// Sends what this round produced.
     pub(crate) fn send_all(&mut self, net: &mut Net, now: Tick) {
+        while let Some(socket) = self.begun.pop() {
+            net.expect_load(socket);
+        }
         while let Some(place) = self.listed.pop() {
             let Some(mut connection) = self.take(place) else { continue };
             connection.output.is_listed = false;

@@ -54,6 +54,8 @@ pub struct Target {
     by_socket: Vec<Option<usize>>,
     /// Connections that may have something to send.
     pub(crate) listed: Vec<usize>,
+    /// Connections that have become IO queues, and of which the network has not been told.
+    pub(crate) begun: Vec<SocketId>,
     /// Where received bytes land; empty while it is lent to a connection.
     pub(crate) staging: Box<[u8]>,
     /// Kept between commands, so that starting one allocates nothing.
@@ -107,6 +109,7 @@ impl Target {
             host_connections: 0,
             by_socket: vec![None; SOCKETS_MAX],
             listed: Vec::with_capacity(places),
+            begun: Vec::new(),
             staging: vec![0; STAGING_BYTES].into(),
             batch: Vec::with_capacity(CHUNKS_MAX),
             blocked: VecDeque::with_capacity(places),

@@ -11,6 +11,7 @@ mod hostile;
 mod known_bugs;
 mod lost;
 mod small_blocks;
+mod spread;
 mod strangers;
 
 use crate::{Devices, JOB_TAG, Target, limits};

@@ -378,3 +378,27 @@ fn connections_are_spread_evenly() {
     let _one_more = accept(&mut net, address);
     assert_eq!(count(&net), [2, 2, 2]);
 }
+
+/// Goal: connections that carry a load are on all cores alike, whatever others come in between: one that is silent before each of them,
+/// and those of somebody who wants it otherwise. Those that are gone count no more.
+#[test]
+fn loads_are_spread_evenly() {
+    let (mut net, address, _threads) = spread(2);
+    let loads = |net: &Net| net.cores().iter().map(|core| core.loaded).collect::<Vec<_>>();
+    let mut silent: Vec<_> = (0..3).map(|_| accept(&mut net, address)).collect();
+    let mut busy = Vec::new();
+    for _ in 0..4 {
+        silent.push(accept(&mut net, address));
+        let (socket, stream) = accept(&mut net, address);
+        net.expect_load(socket);
+        net.expect_load(socket);
+        busy.push((socket, stream));
+    }
+    assert_eq!(loads(&net), [2, 2]);
+    for (socket, _) in &busy {
+        net.close(*socket);
+        net.expect_load(*socket);
+        wait_for(&mut net, |event| matches!(event, Event::Closed { .. }).then_some(()));
+    }
+    assert_eq!(loads(&net), [0, 0]);
+}

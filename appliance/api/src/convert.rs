@@ -56,7 +56,9 @@ pub fn volume(status: VolumeStatus, portals: Vec<v1::Portal>) -> v1::Volume {
     let state = match status.state {
         VolumeState::Online => v1::VolumeState::Online,
         VolumeState::Offline => v1::VolumeState::Offline,
+        VolumeState::Creating => v1::VolumeState::Creating,
     };
+    let is_there = status.state != VolumeState::Creating;
     v1::Volume {
         id: status.uuid.to_string(),
         name: status.name,
@@ -65,7 +67,7 @@ pub fn volume(status: VolumeStatus, portals: Vec<v1::Portal>) -> v1::Volume {
         size_bytes: status.size_bytes,
         block_size: status.block_size,
         state: state.into(),
-        connection: Some(connection(status.subsystem_nqn, status.nsid, portals)),
+        connection: is_there.then(|| connection(status.subsystem_nqn, status.nsid, portals)),
         hosts: status.hosts,
         revision: status.revision,
         allowed_hosts: hosts(status.allowed_hosts),

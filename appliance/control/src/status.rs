@@ -108,6 +108,8 @@ pub enum VolumeState {
     Online,
     /// Not served; its pool says why.
     Offline,
+    /// Being made: its blocks are zeroed, or it waits for another change of its pool. Hosts see it when it is online.
+    Creating,
 }
 
 /// One volume.
@@ -127,7 +129,7 @@ pub struct VolumeStatus {
     pub block_size: u32,
     /// State.
     pub state: VolumeState,
-    /// Namespace identifier within the subsystem.
+    /// Namespace identifier within the subsystem; 0 while it is being created.
     pub nsid: u32,
     /// NVMe subsystem that exports it.
     pub subsystem_nqn: String,

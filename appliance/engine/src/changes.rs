@@ -15,7 +15,7 @@
 use crate::answer::Answer;
 use crate::limits::{JOB_TAG_BITS, JOBS_MAX, WAITING_MAX};
 use block::{Completion, Tag};
-use control::Request;
+use control::{CreateVolume, Request};
 use dma::DmaBuf;
 use pool::{DriveId, Job, Pool};
 use std::collections::VecDeque;
@@ -33,10 +33,7 @@ pub(crate) enum Kind {
     },
     CreatePool(Box<Pool>),
     DeletePool,
-    CreateVolume {
-        volume: Uuid,
-        name: String,
-    },
+    CreateVolume(Box<CreateVolume>),
     ResizeVolume {
         volume: Uuid,
     },
@@ -112,13 +109,17 @@ impl Changes {
         }
         let is_free = |index: &usize| {
             let this = &self.waiting[*index];
-            let (concerns_pools, is_short) = (concerns_pools(&this.request), is_short(&this.request));
+            let (concerns_pools, short) = (concerns_pools(&this.request), short(&this.request));
             let waits_for_active = self.active.iter().flatten().any(|active| {
-                let is_beside = is_short && active.job.is_preparing();
+                let makes_it = |volume| matches!(&active.kind, Kind::CreateVolume(new) if new.uuid == volume);
+                let is_beside = short.is_some_and(|volume| active.job.is_preparing() && !makes_it(volume));
                 (active.pool == this.pool && !is_beside) || (concerns_pools && active.kind.concerns_pools())
             });
             let waits_for_earlier = self.waiting.iter().take(*index).any(|earlier| {
-                let is_beside = is_short && has_preparation(&earlier.request);
+                let makes_it =
+                    |volume| matches!(&earlier.request, Request::CreateVolume(new) if new.uuid == volume);
+                let is_beside =
+                    short.is_some_and(|volume| has_preparation(&earlier.request) && !makes_it(volume));
                 (earlier.pool == this.pool && !is_beside)
                     || (concerns_pools && self::concerns_pools(&earlier.request))
             });
@@ -167,9 +168,9 @@ impl Changes {
     }
 
     /// Volumes that are being created.
-    pub(crate) fn volumes_in_creation(&self) -> impl Iterator<Item = (Uuid, &str)> {
+    pub(crate) fn volumes_in_creation(&self) -> impl Iterator<Item = &CreateVolume> {
         self.active.iter().flatten().filter_map(|active| match &active.kind {
-            Kind::CreateVolume { volume, name } => Some((*volume, name.as_str())),
+            Kind::CreateVolume(create) => Some(create.as_ref()),
             Kind::Settle
             | Kind::WipeDrive { .. }
             | Kind::CreatePool(_)
@@ -179,6 +180,14 @@ impl Changes {
             | Kind::Guard { .. }
             | Kind::DeleteVolume { .. } => None,
         })
+    }
+
+    /// Volumes that are being created, and those whose creation waits for its turn.
+    pub(crate) fn volumes_to_come(&self) -> impl Iterator<Item = &CreateVolume> {
+        let waiting = self.waiting.iter().filter_map(|waiting| {
+            if let Request::CreateVolume(create) = &waiting.request { Some(create) } else { None }
+        });
+        self.volumes_in_creation().chain(waiting)
     }
 
     /// Submits what jobs have to do now; says how many operations.
@@ -248,9 +257,9 @@ fn may_run(active: &mut Active, target: &Target) -> bool {
     *is_drained
 }
 
-/// It changes a word in the record of its pool, and no extents.
-fn is_short(request: &Request) -> bool {
-    matches!(request, Request::SetVolumeHosts(_))
+/// The volume of which it changes a word in the record of its pool, and no extents.
+fn short(request: &Request) -> Option<Uuid> {
+    if let Request::SetVolumeHosts(set) = request { Some(set.uuid) } else { None }
 }
 
 /// It begins with a job that prepares.

@@ -33,7 +33,7 @@ impl Core {
                 return answer.give(Ok(Reply::Drives(drives)));
             }
             Request::ListPools => return answer.give(Ok(Reply::Pools(self.pool_statuses()))),
-            Request::ListVolumes => return answer.give(Ok(Reply::Volumes(self.volume_statuses()))),
+            Request::ListVolumes => return answer.give(Ok(Reply::Volumes(self.all_volume_statuses()))),
             Request::ListSessions => {
                 return answer.give(Ok(Reply::Sessions(self.target.session_statuses(now))));
             }
@@ -119,7 +119,7 @@ impl Core {
             Kind::CreatePool(pool) => Some(pool.as_ref()),
             Kind::Settle
             | Kind::DeletePool
-            | Kind::CreateVolume { .. }
+            | Kind::CreateVolume(_)
             | Kind::ResizeVolume { .. }
             | Kind::SetHosts { .. }
             | Kind::Guard { .. }
@@ -191,8 +191,7 @@ impl Core {
         let begun = self.online(create.pool)?.begin_create_volume(create)?;
         Ok(match begun {
             Begun::Job(job) => {
-                let kind = Kind::CreateVolume { volume: create.uuid, name: create.name.clone() };
-                Begin::Job(create.pool, kind, Box::new(job))
+                Begin::Job(create.pool, Kind::CreateVolume(Box::new(create.clone())), Box::new(job))
             }
             Begun::Unchanged => Begin::Reply(self.volume_reply(create.uuid)),
         })
@@ -210,7 +209,7 @@ impl Core {
             }
         }
         let is_taken =
-            self.changes.volumes_in_creation().any(|(uuid, name)| uuid == create.uuid || name == create.name);
+            self.changes.volumes_in_creation().any(|new| new.uuid == create.uuid || new.name == create.name);
         if is_taken { Err(refusals::volume_name_taken(&create.name)) } else { Ok(()) }
     }
 
@@ -275,7 +274,7 @@ impl Core {
                 Kind::CreatePool(new) => self.finish_create_pool(*new, job),
                 Kind::DeletePool => self.finish_delete_pool(pool, job),
                 Kind::Settle => self.finish_settle(pool, job),
-                Kind::CreateVolume { volume, .. } => self.finish_volume(pool, volume, job, "created"),
+                Kind::CreateVolume(new) => self.finish_volume(pool, new.uuid, job, "created"),
                 Kind::Guard { name } => self.finish_guard(pool, name, job),
                 Kind::ResizeVolume { volume } => self.finish_volume(pool, volume, job, "grown"),
                 Kind::SetHosts { volume } => self.finish_set_hosts(pool, volume, job),
@@ -400,9 +399,9 @@ impl Core {
         }
     }
 
-    /// The pool of a volume.
+    /// The pool of a volume. A change of one that is being created takes its turn behind that.
     fn pool_of(&self, volume: Uuid) -> Result<Uuid, ControlError> {
-        let found = self.volume_statuses().into_iter().find(|status| status.uuid == volume);
+        let found = self.all_volume_statuses().into_iter().find(|status| status.uuid == volume);
         found.map(|status| status.pool).ok_or_else(|| refusals::no_volume(volume))
     }
 
@@ -460,6 +459,20 @@ impl Core {
         volumes
     }
 
+    /// Volumes that there are, and those that are being created: who is told of none would think that none will come.
+    fn all_volume_statuses(&self) -> Vec<VolumeStatus> {
+        let mut volumes = self.volume_statuses();
+        for create in self.changes.volumes_to_come() {
+            let pool = self.target.pools().find(|pool| pool.uuid() == create.pool);
+            // The same request again, or one that will be refused.
+            let is_told = volumes.iter().any(|volume| volume.uuid == create.uuid);
+            if let (Some(pool), false) = (pool, is_told) {
+                volumes.push(in_creation(create, pool));
+            }
+        }
+        volumes
+    }
+
     /// Which drive of a pool stopped working, and why. Commands to it fail; the pool's other drives go on.
     fn failed_member(&self, pool: &Pool) -> Option<String> {
         let failed = |drive: &pool::Drive| {
@@ -475,6 +488,24 @@ impl Core {
 
     fn volume_reply(&self, uuid: Uuid) -> Reply {
         Reply::Volumes(self.volume_statuses().into_iter().filter(|volume| volume.uuid == uuid).collect())
+    }
+}
+
+/// What is known of a volume before it is there.
+fn in_creation(create: &CreateVolume, pool: &Pool) -> VolumeStatus {
+    VolumeStatus {
+        uuid: create.uuid,
+        name: create.name.clone(),
+        pool: create.pool,
+        pool_name: pool.name().to_owned(),
+        size_bytes: create.size_bytes,
+        block_size: create.block_size,
+        state: VolumeState::Creating,
+        nsid: 0,
+        subsystem_nqn: nqn_of(create.pool),
+        hosts: Vec::new(),
+        allowed_hosts: create.allowed_hosts.clone(),
+        revision: 0,
     }
 }
 

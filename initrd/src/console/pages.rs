@@ -354,5 +354,6 @@ fn volume_state(state: VolumeState) -> &'static str {
     match state {
         VolumeState::Online => "online",
         VolumeState::Offline => "OFFLINE",
+        VolumeState::Creating => "creating",
     }
 }

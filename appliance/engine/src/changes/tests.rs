@@ -72,7 +72,7 @@ fn active(kind: Kind, job: Job) -> Active {
 }
 
 fn creation(job: Job) -> Active {
-    active(Kind::CreateVolume { volume: Uuid::from_u128(3), name: "v3".to_owned() }, job)
+    active(Kind::CreateVolume(Box::new(volume(3))), job)
 }
 
 fn host_change() -> HostChange {
@@ -132,7 +132,26 @@ fn short_requests_pass_zeroing() {
     wait(&mut changes, hosts());
     wait(&mut changes, Request::DeleteVolume(DeleteVolume { uuid: VOLUME, force: false }));
     wait(&mut changes, hosts());
+    let names: Vec<&str> = changes.volumes_to_come().map(|new| new.name.as_str()).collect();
+    assert_eq!(names, ["v3", "v4"]);
     let first = changes.next_ready().expect("one of them goes beside the zeroing");
     assert!(matches!(first.request, Request::SetVolumeHosts(_)), "{:?}", first.request);
     assert!(changes.next_ready().is_none(), "behind the deletion nobody passes, nor does the deletion");
+}
+
+/// Goal: who may use a volume that is being created is changed when it is there. Method: its creation works, and waits.
+#[test]
+fn changes_of_a_new_volume_wait_for_it() {
+    let (mut pool, mut changes) = (pool(), Changes::new());
+    let hosts = |number| {
+        let (uuid, allowed_hosts) = (Uuid::from_u128(number), AllowedHosts::default());
+        Request::SetVolumeHosts(SetVolumeHosts { uuid, allowed_hosts })
+    };
+    changes.start(creation(begun(pool.begin_create_volume(&volume(3)))));
+    wait(&mut changes, Request::CreateVolume(volume(4)));
+    wait(&mut changes, hosts(3));
+    wait(&mut changes, hosts(4));
+    assert!(changes.next_ready().is_none());
+    wait(&mut changes, hosts(2));
+    assert!(changes.next_ready().is_none(), "requests to one pool keep their order");
 }

@@ -328,3 +328,18 @@ fn place_of_the_core_is_told() {
     let refused = start(config(vec![Affinity::Anywhere, nowhere], None)).expect_err("no such processor");
     assert!(refused.to_string().starts_with("cannot set up a socket core: "), "{refused}");
 }
+
+/// Goal: a volume that is being created is told of from the moment on in which it was asked for, and a deletion waits for it.
+#[test]
+fn a_volume_in_creation_is_not_forgotten() {
+    let engine = engine(&[ram(96)], Mode::Balanced);
+    create_pool(&engine, &["R0"]);
+    let (answer, created) = channel();
+    engine.call(volume_request(1, 64 * MIB), move |result| answer.send(result).expect("somebody waits"));
+    let Ok(Reply::Volumes(volumes)) = call(&engine, Request::ListVolumes) else { panic!("a list") };
+    let told: Vec<(&str, u64)> = volumes.iter().map(|v| (v.name.as_str(), v.size_bytes)).collect();
+    assert_eq!(told, [("vol-1", 64 * MIB)]);
+    assert_eq!(call(&engine, delete(1, false)), Ok(Reply::Done));
+    assert!(matches!(created.recv(), Ok(Ok(Reply::Volumes(_)))), "it was there before");
+    assert_eq!(call(&engine, Request::ListVolumes), Ok(Reply::Volumes(Vec::new())));
+}

@@ -37,7 +37,13 @@ pub(crate) async fn place(
 }
 
 fn target_of(volume: api::v1::Volume) -> Result<Target, Failure> {
-    let connection = volume.connection.unwrap_or_default();
+    let Some(connection) = volume.connection else {
+        let message = format!("volume \"{}\" is being created", volume.name);
+        let error = ControlError::new(ErrorKind::FailedPrecondition, message)
+            .object(format!("volume/{}", volume.name))
+            .remedy("wait until \"ironbay volume list\" shows it online");
+        return Err(error.into());
+    };
     let portal = connection.portals.iter().find_map(|portal| socket(portal).parse().ok());
     let Some(portal) = portal else {
         let error =

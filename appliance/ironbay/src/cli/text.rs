@@ -154,6 +154,7 @@ pub(crate) fn volume_state(state: v1::VolumeState) -> &'static str {
         v1::VolumeState::Unspecified => "unknown",
         v1::VolumeState::Online => "online",
         v1::VolumeState::Offline => "offline",
+        v1::VolumeState::Creating => "creating",
     }
 }
 

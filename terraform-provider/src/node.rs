@@ -21,6 +21,8 @@ pub enum Endpoint {
 pub enum CallError {
     /// The node refused, or did not answer.
     Api(Error),
+    /// The node refused a repetition; it had not answered before, so it may have done it then.
+    AfterSilence(Error),
     /// The user interrupted while the call was under way.
     Interrupted,
     /// There is no address to call yet.
@@ -33,7 +35,7 @@ impl CallError {
     pub(crate) fn is_unclear(&self) -> bool {
         match self {
             Self::Api(error) => error.details().kind == ErrorKind::Unavailable,
-            Self::Interrupted => true,
+            Self::AfterSilence(_) | Self::Interrupted => true,
             Self::EndpointUnknown => false,
         }
     }
@@ -41,7 +43,11 @@ impl CallError {
     /// The node positively says that the object does not exist.
     #[must_use]
     pub(crate) fn is_not_found(&self) -> bool {
-        matches!(self, Self::Api(Error::Refused(error)) if error.kind == ErrorKind::NotFound)
+        matches!(
+            self,
+            Self::Api(Error::Refused(error)) | Self::AfterSilence(Error::Refused(error))
+                if error.kind == ErrorKind::NotFound
+        )
     }
 }
 
@@ -93,15 +99,20 @@ impl Node {
         let client = self.client().await?;
         let start = Instant::now();
         let mut pause = PAUSE_FIRST;
+        let mut was_silent = false;
         loop {
             let error = match call(client.clone(), request.clone()).await {
                 Ok(result) => return Ok(result),
                 Err(error) => error,
             };
             let is_passing = error.details().kind == ErrorKind::Unavailable;
+            if !is_passing && was_silent {
+                return Err(CallError::AfterSilence(error));
+            }
             if !is_passing || start.elapsed() + pause > PATIENCE_AFTER_CONTACT {
                 return Err(CallError::Api(error));
             }
+            was_silent = true;
             tracing::debug!(%error, "The node cannot answer now: the call is repeated");
             tokio::time::sleep(pause).await;
             pause = (pause * 2).min(PAUSE_MAX);

@@ -9,14 +9,15 @@ use tf_framework::{Diagnostic, Schema};
 #[must_use]
 pub(crate) fn diagnostic(schema: &Schema, tried: &str, error: &CallError) -> Diagnostic {
     match error {
-        CallError::Api(Error::Refused(refusal)) => {
+        CallError::Api(Error::Refused(refusal)) | CallError::AfterSilence(Error::Refused(refusal)) => {
             let diagnostic = Diagnostic::error(format!("Cannot {tried}"), text(refusal));
             match attribute(schema, &refusal.field) {
                 Some(attribute) => diagnostic.at(attribute),
                 None => diagnostic,
             }
         }
-        CallError::Api(Error::Unreachable(details)) => {
+        CallError::Api(Error::Unreachable(details))
+        | CallError::AfterSilence(Error::Unreachable(details)) => {
             Diagnostic::error(format!("Cannot {tried}: the Ironbay node does not answer"), text(details))
         }
         CallError::Interrupted => Diagnostic::error(
@@ -40,14 +41,21 @@ pub(crate) fn with_import_hint(
     name: &str,
 ) -> Diagnostic {
     match error {
-        CallError::Api(Error::Refused(refusal)) if refusal.kind == ErrorKind::AlreadyExists => Diagnostic {
-            detail: format!(
-                "{}\n\nIf it is the one you mean, take it over instead of making it: terraform import {type_name}.NAME {name}",
-                diagnostic.detail
-            ),
-            ..diagnostic
-        },
-        CallError::Api(_) | CallError::Interrupted | CallError::EndpointUnknown => diagnostic,
+        CallError::Api(Error::Refused(refusal)) | CallError::AfterSilence(Error::Refused(refusal))
+            if refusal.kind == ErrorKind::AlreadyExists =>
+        {
+            Diagnostic {
+                detail: format!(
+                    "{}\n\nIf it is the one you mean, take it over instead of making it: terraform import {type_name}.NAME {name}",
+                    diagnostic.detail
+                ),
+                ..diagnostic
+            }
+        }
+        CallError::Api(_)
+        | CallError::AfterSilence(_)
+        | CallError::Interrupted
+        | CallError::EndpointUnknown => diagnostic,
     }
 }
 

@@ -13,6 +13,7 @@ use crate::rules;
 use crate::units::bytes;
 use api::v1;
 use api::v1::get_volume_request::Key;
+use control::ErrorKind;
 use control::limits::BLOCK_SIZE_DEFAULT;
 use std::collections::BTreeSet;
 use tf_framework::{
@@ -42,7 +43,8 @@ fn inputs() -> Vec<Attribute> {
     let size = "Size; a multiple of 1 MiB (1048576). `provider::ironbay::parse_size(\"10GiB\")` helps. Grows in place; \
                 shrinking is refused.";
     let blocks = "Bytes of a logical block as hosts see it: `512` for hosts that cannot use others, such as ESXi, or `4096`, because \
-                  drives write 4 KiB at once. It cannot change in place: what hosts store counts in blocks. Default: `4096`.";
+                  drives write 4 KiB at once. It cannot change in place: what hosts store counts in blocks. Default: `4096`; a \
+                  volume that exists keeps its size if this is left out.";
     let protection =
         "Refuse to destroy or replace this volume. To lift it, apply `false` first. Default: `false`.";
     let force = "Destroy also while hosts are connected. Default: `false`.";
@@ -54,6 +56,7 @@ fn inputs() -> Vec<Attribute> {
         Attribute::required("size_bytes", Type::Int, size).check(rules::size),
         Attribute::optional("block_size", Type::Int, blocks)
             .default(u64::from(BLOCK_SIZE_DEFAULT))
+            .stable()
             .requires_replace()
             .check(rules::block_size),
         Attribute::optional("allowed_hosts", Type::String.set(), hosts).check(rules::hosts),
@@ -116,11 +119,7 @@ impl Resource<Node> for VolumeResource {
             block_size: block_size(&planned),
             allowed_hosts: allowed_hosts(&planned),
         };
-        let made = context
-            .client
-            .call(&context.stop, &request, |c, r| async move { c.create_volume(r).await })
-            .await;
-        let error = match made {
+        let error = match make(context, &request).await {
             Ok(volume) => return Ok(state(&volume, planned)),
             Err(error) => error,
         };
@@ -201,6 +200,12 @@ impl Resource<Node> for VolumeResource {
             Err(_) => Key::Name(id.to_owned()),
         };
         match get(context, key).await {
+            Ok(volume) if is_in_creation(&volume) => {
+                let detail = "The node is zeroing its blocks, or has to end another change first.\n\nRepeat the import when \
+                              \"ironbay volume list\" shows it online.";
+                let summary = format!("Cannot import volume {id:?}: it is being created");
+                Err(Diagnostic::error(summary, detail).into())
+            }
             Ok(volume) => Ok(state(&volume, Object::new())),
             Err(error) => {
                 Err(diagnostic(&schema(), &format!("import volume {id:?} (by id or by name)"), &error).into())
@@ -209,10 +214,38 @@ impl Resource<Node> for VolumeResource {
     }
 }
 
+/// Creates a volume. Zeroing a large one can take longer than the node lets one call wait; as long as it says that the volume is
+/// being created, the same call is made again, which then waits on.
+async fn make(context: &Context<Node>, request: &v1::CreateVolumeRequest) -> Result<v1::Volume, CallError> {
+    loop {
+        let made =
+            context.client.call(&context.stop, request, |c, r| async move { c.create_volume(r).await }).await;
+        let error = match made {
+            Err(CallError::Api(error)) if error.details().kind == ErrorKind::Unavailable => error,
+            made => return made,
+        };
+        match get(context, Key::Id(request.id.clone())).await {
+            Ok(volume) if is_in_creation(&volume) => {
+                tracing::info!(volume = request.name, "The node still zeroes the volume: waiting on");
+            }
+            _ => return Err(CallError::Api(error)),
+        }
+    }
+}
+
+fn is_in_creation(volume: &v1::Volume) -> bool {
+    volume.state() == v1::VolumeState::Creating
+}
+
 /// The block size of a plan; 0, which stands for the node's default, if it says none.
 fn block_size(planned: &Object) -> u32 {
     let size = planned.get("block_size").and_then(Value::as_u64);
     size.and_then(|size| u32::try_from(size).ok()).unwrap_or_default()
+}
+
+/// The block size of a volume; nodes that do not tell it know one size only.
+fn observed_block_size(volume: &v1::Volume) -> u32 {
+    if volume.block_size == 0 { BLOCK_SIZE_DEFAULT } else { volume.block_size }
 }
 
 /// The hosts of a plan; none if there is no list.
@@ -266,7 +299,7 @@ fn state(volume: &v1::Volume, inputs: Object) -> Object {
         ("name", volume.name.as_str().into()),
         ("pool", volume.pool_id.as_str().into()),
         ("size_bytes", volume.size_bytes.into()),
-        ("block_size", volume.block_size.into()),
+        ("block_size", observed_block_size(volume).into()),
         ("allowed_hosts", hosts.unwrap_or(Value::Null)),
         ("id", volume.id.as_str().into()),
         ("uuid", volume.id.as_str().into()),

@@ -4,6 +4,7 @@
 //!  attribute is …         create            another attribute changes     nothing changes
 //!  set by the user        configuration     configuration                 prior = configuration
 //!  optional with default  default           default                       prior = default
+//!  the same, stable       default           prior (default if null)       prior (default if null)
 //!  optional               null              null                          prior = null
 //!  computed               unknown           unknown                       prior
 //!  computed, stable       unknown           prior (unknown if null)       prior
@@ -29,8 +30,10 @@ pub struct Planned {
 #[must_use]
 pub fn plan(schema: &Schema, prior: Option<&Object>, config: &Object) -> Planned {
     let null = Value::Null;
-    let wanted = |attribute: &Attribute| wanted(attribute, config.get(attribute.name).unwrap_or(&null));
     let before = |attribute: &Attribute| prior.and_then(|p| p.get(attribute.name)).unwrap_or(&null);
+    let wanted = |attribute: &Attribute| {
+        wanted(attribute, config.get(attribute.name).unwrap_or(&null), before(attribute))
+    };
 
     let is_change = schema.attributes.iter().any(|a| wanted(a).is_some_and(|value| value != *before(a)));
     let mut state = Object::new();
@@ -53,12 +56,15 @@ pub fn plan(schema: &Schema, prior: Option<&Object>, config: &Object) -> Planned
 }
 
 /// What the user wants of an attribute; none if only the provider decides.
-fn wanted(attribute: &Attribute, config: &Value) -> Option<Value> {
+fn wanted(attribute: &Attribute, config: &Value, before: &Value) -> Option<Value> {
     if !config.is_null() {
         return Some(config.clone());
     }
     if attribute.is_computed() {
         return None;
+    }
+    if attribute.is_stable && !before.is_null() {
+        return Some(before.clone());
     }
     Some(attribute.default.clone().unwrap_or(Value::Null))
 }

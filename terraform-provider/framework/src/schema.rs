@@ -3,7 +3,8 @@
 //! ```text
 //!  required            the user sets it
 //!  optional            the user may set it
-//!  optional + default  the user may set it; else it has the default (Terraform calls that optional and computed)
+//!  optional + default  the user may set it; else it has the default (Terraform calls that optional and computed), or, if it
+//!                      is `stable`, what it was made with
 //!  computed            the provider sets it; `stable` says that it stays as it is once known
 //! ```
 //! The declaration drives everything else: codec, validation, plan, import and the schema message.
@@ -148,7 +149,7 @@ impl Attribute {
         self
     }
 
-    /// Once known it stays as it is when other attributes change.
+    /// Once known it stays as it is when other attributes change, and when the user does not set it any more.
     #[must_use]
     pub fn stable(mut self) -> Self {
         self.is_stable = true;
@@ -231,8 +232,10 @@ impl Schema {
             if attribute.default.is_some() && attribute.source != Source::Optional {
                 return Err(format!("attribute {name:?} has a default but is not optional"));
             }
-            if attribute.is_stable && attribute.source != Source::Computed {
-                return Err(format!("attribute {name:?} is stable but not computed"));
+            if attribute.is_stable && attribute.source != Source::Computed && attribute.default.is_none() {
+                return Err(format!(
+                    "attribute {name:?} is stable but neither computed nor has it a default"
+                ));
             }
             if attribute.description.is_empty() {
                 return Err(format!("attribute {name:?} has no description"));

@@ -153,6 +153,24 @@ fn change_keeps_what_is_stable() {
     assert_eq!(planned, Planned { state: expected, requires_replace: vec![] });
 }
 
+/// Goal: an optional attribute that is stable keeps what it has when the user does not set it any more; a new object gets the
+/// default.
+#[test]
+fn optional_stable_attributes_stay() {
+    let size = Attribute::optional("size", Type::Int, "x").default(4_u64).stable().requires_replace();
+    let schema = Schema::new("x", vec![size]);
+    assert_eq!(schema.check(), Ok(()));
+    let of = |value: Value| Object::from([("size".to_owned(), value)]);
+    let (small, empty) = (of(1_u64.into()), of(Value::Null));
+    let kept = Planned { state: small.clone(), requires_replace: vec![] };
+    assert_eq!(plan(&schema, Some(&small), &empty), kept);
+    let default = of(4_u64.into());
+    for prior in [None, Some(&empty)] {
+        assert_eq!(plan(&schema, prior, &empty).state, default);
+    }
+    assert_eq!(plan(&schema, Some(&small), &default).requires_replace, ["size"]);
+}
+
 /// Goal: an attribute that needs another object says so, also while its new value is not known.
 #[test]
 fn replacement_is_planned() {

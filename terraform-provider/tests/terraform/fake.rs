@@ -27,6 +27,13 @@ pub(crate) enum Fault {
     None,
     /// The next volume is made, but the answer is "unavailable", and so are all answers until further notice.
     AnswerLost,
+    /// The next volume is made, but the answer is "unavailable"; afterwards the pool is [frozen](Fault::Frozen).
+    Freezes,
+    /// The pool accepts no change until the engine has restarted.
+    Frozen,
+    /// The next volume is zeroed for longer than a call waits: its creation is answered "unavailable" again and again, until
+    /// somebody has asked how the volume is.
+    ZeroesLong,
     /// Every call is answered "unavailable".
     Unavailable,
     /// The creation of a volume waits for ever; [`Fake::create_began`] tells that it began.
@@ -100,7 +107,12 @@ impl Services {
         let table = self.table.lock().expect("no service panics with the table locked");
         match table.fault {
             Fault::Unavailable => Err(unavailable()),
-            Fault::None | Fault::AnswerLost | Fault::CreateHangs => Ok(table),
+            Fault::None
+            | Fault::AnswerLost
+            | Fault::Freezes
+            | Fault::Frozen
+            | Fault::ZeroesLong
+            | Fault::CreateHangs => Ok(table),
         }
     }
 }
@@ -278,7 +290,17 @@ impl VolumeService for Services {
             std::future::pending::<()>().await;
         }
         let mut table = self.open()?;
-        if let Some(volume) = table.volumes.iter().find(|v| v.id == request.id) {
+        if table.fault == Fault::Frozen {
+            let message = "the last change of pool \"tank\" is undecided".to_owned();
+            let kind = ErrorKind::FailedPrecondition;
+            return Err(refuse(kind, message, "pool/tank".to_owned(), "", "restart the engine"));
+        }
+        let is_zeroing = table.fault == Fault::ZeroesLong;
+        if let Some(volume) = table.volumes.iter_mut().find(|v| v.id == request.id) {
+            if is_zeroing {
+                return Err(unavailable());
+            }
+            volume.set_state(v1::VolumeState::Online);
             return Ok(Response::new(volume.clone()));
         }
         if table.volumes.iter().any(|v| v.name == request.name) {
@@ -309,8 +331,18 @@ impl VolumeService for Services {
             ..v1::Volume::default()
         };
         table.volumes.push(volume.clone());
-        if table.fault == Fault::AnswerLost {
-            table.fault = Fault::Unavailable;
+        let next = match table.fault {
+            Fault::AnswerLost => Some(Fault::Unavailable),
+            Fault::Freezes => Some(Fault::Frozen),
+            Fault::ZeroesLong => {
+                let new = table.volumes.last_mut().expect("it was pushed");
+                new.set_state(v1::VolumeState::Creating);
+                Some(Fault::ZeroesLong)
+            }
+            Fault::None | Fault::Frozen | Fault::Unavailable | Fault::CreateHangs => None,
+        };
+        if let Some(next) = next {
+            table.fault = next;
             return Err(unavailable());
         }
         Ok(Response::new(volume))
@@ -321,7 +353,10 @@ impl VolumeService for Services {
         request: Request<v1::GetVolumeRequest>,
     ) -> Result<Response<v1::Volume>, Status> {
         let key = request.into_inner().key;
-        let table = self.open()?;
+        let mut table = self.open()?;
+        if table.fault == Fault::ZeroesLong && !table.volumes.is_empty() {
+            table.fault = Fault::None;
+        }
         let (found, key) = match key.ok_or_else(|| Status::invalid_argument("no key"))? {
             v1::get_volume_request::Key::Id(id) => (table.volumes.iter().find(|v| v.id == id), id),
             v1::get_volume_request::Key::Name(name) => (table.volumes.iter().find(|v| v.name == name), name),

@@ -116,8 +116,8 @@ fn change_hosts(terraform: &Terraform, endpoint: &str) {
     }
 }
 
-/// Blocks of 512 bytes: made so, kept by a growth and an import, in no plan afterwards; another size needs another volume, and the
-/// plan says why.
+/// Blocks of 512 bytes: made so, kept by a growth, an import and a configuration that does not say it any more; another size needs
+/// another volume, and the plan says why.
 fn small_blocks(endpoint: &str) {
     let Some(terraform) = Terraform::new(endpoint) else { return };
     terraform.configure(&pool_and_volume(64 * MIB, "block_size = 512"));
@@ -134,19 +134,32 @@ fn small_blocks(endpoint: &str) {
     terraform.run(&["import", "-no-color", "ironbay_volume.db", "db"]);
     assert_eq!(terraform.state("ironbay_volume.db"), grown);
     terraform.assert_empty_plan();
-    // Not said any more, it is the default: another volume.
-    for more in ["", "block_size = 4096"] {
-        terraform.configure(&pool_and_volume(128 * MIB, more));
-        assert_eq!(terraform.actions(), [("ironbay_volume.db".to_owned(), "delete,create".to_owned())]);
-        let planned = terraform.try_plan();
-        let warnings = planned.warnings();
-        assert_eq!(warnings[0].summary, "All data of volume \"db\" will be lost", "{planned:#?}");
-        assert!(warnings[0].detail.contains("count in blocks"), "{planned:#?}");
-    }
+    terraform.configure(&pool_and_volume(128 * MIB, ""));
+    terraform.assert_empty_plan();
+    terraform.configure(&pool_and_volume(128 * MIB, "block_size = 4096"));
+    assert_eq!(terraform.actions(), [("ironbay_volume.db".to_owned(), "delete,create".to_owned())]);
+    let planned = terraform.try_plan();
+    let warnings = planned.warnings();
+    assert_eq!(warnings[0].summary, "All data of volume \"db\" will be lost", "{planned:#?}");
+    assert!(warnings[0].detail.contains("count in blocks"), "{planned:#?}");
     terraform.configure(&pool_and_volume(128 * MIB, "block_size = 512\n  deletion_protection = true"));
     terraform.apply();
-    terraform.configure(&pool_and_volume(128 * MIB, "deletion_protection = true"));
+    terraform.configure(&pool_and_volume(128 * MIB, "block_size = 4096\n  deletion_protection = true"));
     assert_eq!(terraform.try_plan().error().summary, "Volume \"db\" is protected from deletion");
+}
+
+/// Goal: a node that does not tell the block size knows one only; the plan for its volumes stays empty.
+#[test]
+fn older_nodes_keep_their_volumes() {
+    let fake = Fake::start();
+    let Some(terraform) = Terraform::new(&fake.endpoint) else { return };
+    for more in ["", "block_size = 4096"] {
+        terraform.configure(&pool_and_volume(64 * MIB, more));
+        terraform.apply();
+        fake.table().volumes[0].block_size = 0;
+        terraform.assert_empty_plan();
+        assert_eq!(terraform.state("ironbay_volume.db")["block_size"], 4096);
+    }
 }
 
 /// Goal: 512-byte blocks work against the double.

@@ -216,15 +216,21 @@ fn volume_in_use() {
 }
 
 /// Goal: a volume whose creation was not answered is not forgotten: it is in the state as tainted, and the next apply
-/// leaves exactly one volume.
+/// leaves exactly one volume. Whether the node stays silent, or refuses the repetition.
 #[test]
 fn lost_answer_orphans_nothing() {
+    for fault in [Fault::AnswerLost, Fault::Freezes] {
+        lose_answer(fault);
+    }
+}
+
+fn lose_answer(fault: Fault) {
     let fake = Fake::start();
     let Some(terraform) = Terraform::new(&fake.endpoint) else { return };
     terraform.configure(&pool("[\"S0\"]"));
     terraform.apply();
     terraform.configure(&(pool("[\"S0\"]") + &volume("db", "1048576\n  deletion_protection = true")));
-    fake.table().fault = Fault::AnswerLost;
+    fake.table().fault = fault;
     let refused = terraform.try_apply();
     assert!(refused.error().summary.starts_with("Cannot create volume \"db\""), "{refused:?}");
     assert_eq!(terraform.state("ironbay_volume.db")["id"], fake.table().volumes[0].id);
@@ -234,4 +240,24 @@ fn lost_answer_orphans_nothing() {
     terraform.assert_empty_plan();
     assert_eq!(fake.table().volumes.len(), 1);
     assert_eq!(terraform.state("ironbay_volume.db")["id"], fake.table().volumes[0].id);
+}
+
+/// Goal: a volume that is zeroed for longer than the node lets a call wait is waited for, not given up and made again. What is still
+/// being created cannot be imported.
+#[test]
+fn long_zeroing_is_waited_for() {
+    let fake = Fake::start();
+    let Some(terraform) = Terraform::new(&fake.endpoint) else { return };
+    let both = pool("[\"S0\"]") + &volume("db", "1048576");
+    terraform.configure(&both);
+    fake.table().fault = Fault::ZeroesLong;
+    terraform.apply();
+    terraform.assert_empty_plan();
+    assert_eq!(fake.table().volumes.len(), 1);
+
+    terraform.run(&["state", "rm", "ironbay_volume.db"]);
+    fake.table().volumes[0].set_state(api::v1::VolumeState::Creating);
+    terraform.configure(&(both + "import {\n to = ironbay_volume.db\n id = \"db\"\n}\n"));
+    let refused = terraform.try_plan();
+    assert!(refused.error().summary.ends_with("it is being created"), "{refused:?}");
 }

@@ -23,11 +23,11 @@ use crate::io::{apply_map, apply_trim};
 use crate::limits::{JOURNAL_BLOCKS_MIN, ZERO_BLOCKS_MAX};
 use block::{BLOCK_SIZE, BlockDevice, Blocks, Geometry, Lba, MediaError, Op};
 use core::ops::Range;
-use ondisk::LoadError;
 use ondisk::thin::{
     HOMES, HomeSlot, JournalBlock, JournalHead, JournalRecord, Lsn, MapRecord, Root, Superblock,
     ThinIdentity, data_checksum,
 };
+use ondisk::{Inconsistency, LoadError};
 use std::rc::Rc;
 use task::{Core, Devices};
 use thiserror::Error;
@@ -64,8 +64,18 @@ pub enum ImportError {
         /// How.
         error: LoadError,
     },
+    /// Something else lies where a block was durable before the root that needs it was written.
+    #[error("block {lba} was durable, and now {error}: the drive does not keep what it confirms")]
+    NotKept {
+        /// Where.
+        lba: u64,
+        /// What is there.
+        error: LoadError,
+    },
     /// A journal block was durable, and is not there.
-    #[error("journal block {sequence} is missing, and a later one says that it was durable")]
+    #[error(
+        "journal block {sequence} is missing, and a later one says that it was durable: the drive does not keep what it confirms"
+    )]
     JournalGap {
         /// Its sequence number.
         sequence: u64,
@@ -76,6 +86,23 @@ pub enum ImportError {
     /// The drive failed.
     #[error("{0}")]
     Engine(#[from] EngineError),
+}
+
+impl ImportError {
+    /// Why a block that a root reaches is not the one that it means. A root is written when everything below it is durable, so
+    /// something else that is whole in its place is not damage: a write was lost, or a flush was a lie.
+    pub(crate) fn of_node(lba: Lba, error: LoadError) -> Self {
+        match error {
+            LoadError::Blank | LoadError::NotOurs | LoadError::Inconsistent(Inconsistency::OtherNode) => {
+                Self::NotKept { lba: lba.0, error }
+            }
+            LoadError::Truncated { .. }
+            | LoadError::Version { .. }
+            | LoadError::Checksum { .. }
+            | LoadError::Misplaced { .. }
+            | LoadError::Inconsistent(_) => Self::Damaged { lba: lba.0, error },
+        }
+    }
 }
 
 /// What lies at the place of a journal block.

@@ -22,7 +22,7 @@ impl<D: BlockDevice> Engine<D> {
         for (pointer, index) in root.tables.iter().zip(0..) {
             let bytes = self.fetch_node(pointer).await?;
             let table = VolumeTable::decode(bytes.as_ref(), pointer, index, self.identity)
-                .map_err(|error| ImportError::Damaged { lba: pointer.lba.0, error })?;
+                .map_err(|error| ImportError::of_node(pointer.lba, error))?;
             {
                 let mut state = self.state.borrow_mut();
                 state.tables.push(pointer.lba);
@@ -72,7 +72,7 @@ impl<D: BlockDevice> Engine<D> {
             }
             let bytes = self.fetch_node(pointer).await?;
             let node = MapNode::decode(bytes.as_ref(), pointer, (level, first_unit), self.identity)
-                .map_err(|error| ImportError::Damaged { lba: pointer.lba.0, error })?;
+                .map_err(|error| ImportError::of_node(pointer.lba, error))?;
             let body = match node {
                 MapNode::Leaf(entries) => {
                     let mut state = self.state.borrow_mut();

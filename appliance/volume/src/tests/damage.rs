@@ -254,5 +254,5 @@ fn an_older_node_is_not_taken_for_the_one_that_was_lost() {
     world.end(false);
     let error = world.start(false).expect("no cut is planned").err();
     let other = LoadError::Inconsistent(Inconsistency::OtherNode);
-    assert!(matches!(&error, Some(ImportError::Damaged { error, .. }) if *error == other), "{error:?}");
+    assert!(matches!(&error, Some(ImportError::NotKept { error, .. }) if *error == other), "{error:?}");
 }

@@ -67,7 +67,10 @@ impl Life {
         if self.is_crowded && self.world.random.chance(1, 20) {
             self.world.is_reading_slow = !self.world.is_reading_slow;
         }
-        match self.world.random.below(40) {
+        let kind = self.world.random.below(40);
+        // Many trims and few flushes: what is given up waits for long.
+        let kind = if self.is_crowded && (29..32).contains(&kind) { 26 } else { kind };
+        match kind {
             0..=17 => {
                 let (volume, blocks) = self.any(Some(VolumeKind::Volume))?;
                 let (first, count) = self.run(blocks);

@@ -62,6 +62,8 @@ pub(super) struct World {
     pub(super) volumes: Volumes,
     /// The number of the next volume.
     next: u32,
+    /// Of which volume a volume is a copy.
+    origins: BTreeMap<u32, u32>,
     /// A change that was asked for and not answered.
     pub(super) pending: Option<Request>,
     pub(super) version: u64,
@@ -80,20 +82,29 @@ pub(super) fn identity() -> ThinIdentity {
     ThinIdentity { pool: Uuid::from_u128(1), drive: Uuid::from_u128(2) }
 }
 
-/// A block that says which version it is, and where it belongs.
-fn content(version: u64, lba: u64) -> Vec<u8> {
+/// A block that says which version it is, where it belongs, and which volume wrote it.
+fn content(version: u64, lba: u64, writer: u32) -> Vec<u8> {
     let mut block = vec![0; BLOCK_SIZE];
     if version > 0 {
         block[..8].copy_from_slice(&version.to_le_bytes());
         block[8..16].copy_from_slice(&lba.to_le_bytes());
+        block[16..20].copy_from_slice(&writer.to_le_bytes());
         block[BLOCK_SIZE - 8..].copy_from_slice(&version.to_le_bytes());
     }
     block
 }
 
-fn version_of(block: &[u8], lba: u64) -> u64 {
+/// Version and writer, if somebody wrote this block here.
+fn origin_of(block: &[u8], lba: u64) -> Option<(u64, u32)> {
     let version = u64::from_le_bytes(block[..8].try_into().expect("eight bytes"));
-    assert_eq!(block, content(version, lba), "block {lba} shows what was never written there");
+    let writer = u32::from_le_bytes(block[16..20].try_into().expect("four bytes"));
+    (block == content(version, lba, writer)).then_some((version, writer))
+}
+
+fn version_of(block: &[u8], lba: u64) -> u64 {
+    let Some((version, _)) = origin_of(block, lba) else {
+        panic!("block {lba} shows what was never written there")
+    };
     version
 }
 
@@ -104,7 +115,8 @@ async fn serve(engine: &Engine<SimDrive>, request: &Request) -> Result<Answer, E
             engine.read(volume, first, vec![0xaa; len]).await.map(Answer::Data)
         }
         Request::Write { volume, first, versions } => {
-            let data: Vec<Vec<u8>> = (first..).zip(&versions).map(|(lba, v)| content(*v, lba)).collect();
+            let data: Vec<Vec<u8>> =
+                (first..).zip(&versions).map(|(lba, v)| content(*v, lba, volume)).collect();
             engine.write(volume, first, data.concat()).await.map(|()| Answer::Done)
         }
         Request::Trim { volume, first, blocks } => {
@@ -130,6 +142,7 @@ impl World {
             history: History::default(),
             volumes: Volumes::new(),
             next: 1,
+            origins: BTreeMap::new(),
             pending: None,
             version: 0,
             names: 0,
@@ -153,6 +166,7 @@ impl World {
             history: self.history.clone(),
             volumes: self.volumes.clone(),
             next: self.next,
+            origins: self.origins.clone(),
             pending: None,
             version: self.version,
             names: self.names,
@@ -381,6 +395,9 @@ impl World {
     /// The volumes are as they are after a change.
     fn become_after(&mut self, change: &Request) {
         self.volumes = applied(&self.volumes, self.next, change);
+        if let Request::Snapshot { origin, .. } = change {
+            self.origins.insert(self.next, *origin);
+        }
         self.next += u32::from(matches!(change, Request::Create { .. } | Request::Snapshot { .. }));
         if let Request::Delete { volume } = change {
             self.history.forget(u64::from(*volume));
@@ -424,28 +441,48 @@ impl World {
 
     /// Reads every block that has a history, and some others; snapshots first, since they tell what their origins were.
     fn read_back(&mut self) -> Result<(), PowerCut> {
+        for (volume, kind, lba) in self.known() {
+            let data = self.fetch(volume, lba)?.unwrap_or_else(|error| panic!("{volume} {lba}: {error}"));
+            let (owner, version) = (u64::from(volume), version_of(&data, lba));
+            let verdict = match kind {
+                VolumeKind::Snapshot => self.history.check_snapshot(owner, lba, version),
+                VolumeKind::Volume => self.history.check_after_cut(owner, lba, version),
+            };
+            assert_eq!(verdict, Ok(()));
+        }
+        Ok(())
+    }
+
+    /// The blocks that have a history, and some others, by volume; snapshots first.
+    pub(super) fn known(&self) -> Vec<(u32, VolumeKind, u64)> {
         let mut order: Vec<(u32, VolumeKind)> =
             self.volumes.iter().map(|(n, (kind, _))| (*n, *kind)).collect();
         order.sort_by_key(|(number, kind)| (*kind == VolumeKind::Volume, *number));
-        for (volume, kind) in order {
-            let lbas: Vec<u64> = self.history.known(u64::from(volume)).chain([0]).collect();
-            for lba in lbas {
-                let mark = self.history.mark();
-                self.send(Request::Read { volume, first: lba, blocks: 1, mark });
-                while self.served().under_way > 0 {
-                    for (_, result) in self.step()? {
-                        let Ok(Answer::Data(data)) = result else { panic!("{volume} {lba}: {result:?}") };
-                        let (owner, version) = (u64::from(volume), version_of(&data, lba));
-                        let verdict = match kind {
-                            VolumeKind::Snapshot => self.history.check_snapshot(owner, lba, version),
-                            VolumeKind::Volume => self.history.check_after_cut(owner, lba, version),
-                        };
-                        assert_eq!(verdict, Ok(()));
-                    }
-                }
+        let blocks = |volume| self.history.known(u64::from(volume)).chain([0]);
+        order
+            .into_iter()
+            .flat_map(|(volume, kind)| blocks(volume).map(move |lba| (volume, kind, lba)))
+            .collect()
+    }
+
+    /// Reads one block, without a judgement.
+    pub(super) fn fetch(&mut self, volume: u32, lba: u64) -> Result<Result<Vec<u8>, EngineError>, PowerCut> {
+        let mark = self.history.mark();
+        self.send(Request::Read { volume, first: lba, blocks: 1, mark });
+        loop {
+            match self.step()?.pop() {
+                Some((_, Ok(Answer::Data(data)))) => return Ok(Ok(data)),
+                Some((_, Err(error))) => return Ok(Err(error)),
+                Some((request, Ok(answer))) => panic!("{request:?} was answered with {answer:?}"),
+                None => {}
             }
         }
-        Ok(())
+    }
+
+    /// Whether a block of a volume shows something that neither this volume nor one of those of which it is a copy ever wrote there.
+    pub(super) fn is_foreign(&self, volume: u32, lba: u64, data: &[u8]) -> bool {
+        let mut line = core::iter::successors(Some(volume), |at| self.origins.get(at).copied());
+        origin_of(data, lba).is_none_or(|(version, writer)| version > 0 && !line.any(|at| at == writer))
     }
 
     pub(super) fn fresh_name(&mut self, kind: VolumeKind) -> NewVolume {

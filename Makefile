@@ -11,8 +11,9 @@ CONNECTIONS ?= 10000
 TARGET ?=
 PEER ?=
 BENCH ?=
+ONLY ?=
 
-.PHONY: help setup check binaries unit image demo test first-light console fuzz sim hostile bench bench-kernel clean
+.PHONY: help setup check binaries unit image demo test first-light console fuzz sim mutations hostile bench bench-kernel clean
 
 help: ## show this list
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*## /\t/' | expand -t 14
@@ -55,7 +56,10 @@ fuzz: ## looks for inputs that break a parser (MINUTES=30 each, TARGET=controlle
 	scripts/fuzz.sh $(MINUTES) $(TARGET)
 
 sim: ## power cuts on simulated drives, new seeds for HOURS=8; a failure prints the line that repeats it
-	SIM_FIRST=$$(date +%s)000000 SIM_MINUTES=$$(( $(HOURS) * 60 )) cargo test --release --locked -p volume -- --nocapture confirmed_work_survives_power_cuts
+	SIM_FIRST=$$(date +%s)000000 SIM_MINUTES=$$(( $(HOURS) * 60 )) cargo test --release --locked -p volume -- --nocapture survive
+
+mutations: ## takes one protection of the thin engine away after the other; each must turn a test red (ONLY=name)
+	cargo run --locked -q -p tidy --bin mutations -- $(ONLY)
 
 test: setup check unit ## everything: checks, tests, the image built twice, the scenarios
 	cargo run --release --locked -p hwtests -- run --seed $(SEED)

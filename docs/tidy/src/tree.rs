@@ -15,8 +15,21 @@ pub fn root() -> PathBuf {
 /// If git cannot be run here.
 #[must_use]
 pub fn tracked() -> Vec<String> {
-    let out =
-        Command::new("git").arg("-C").arg(root()).args(["ls-files"]).output().expect("git ls-files runs");
+    listed(&[])
+}
+
+/// The same, and new files that git does not know yet and does not ignore.
+///
+/// # Panics
+/// If git cannot be run here.
+#[must_use]
+pub fn tracked_and_new() -> Vec<String> {
+    listed(&["--cached", "--others", "--exclude-standard"])
+}
+
+fn listed(options: &[&str]) -> Vec<String> {
+    let mut git = Command::new("git");
+    let out = git.arg("-C").arg(root()).arg("ls-files").args(options).output().expect("git ls-files runs");
     assert!(out.status.success(), "git ls-files failed: {}", String::from_utf8_lossy(&out.stderr));
     let text = String::from_utf8(out.stdout).expect("tracked paths are UTF-8");
     text.lines().filter(|p| root().join(p).is_file()).map(str::to_owned).collect()

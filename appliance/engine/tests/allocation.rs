@@ -10,11 +10,12 @@ use control::{CreatePool, CreateVolume, Reply, Request};
 use core::cell::Cell;
 use core::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use engine::{Affinity, Cores, DriveSpec, Engine, EngineConfig, Mode, start};
-use host::{Host, expect, transfer};
+use host::{Host, Queue, Which, enable, expect, transfer};
 use nvme_spec::NvmOpcode;
 use nvme_tcp::Digests;
 use nvme_tcp::host::Data;
 use std::alloc::{GlobalAlloc, Layout, System};
+use std::net::SocketAddr;
 use std::sync::mpsc::channel;
 use uuid::Uuid;
 
@@ -136,8 +137,43 @@ fn all_work(host: &mut Host) {
     }
 }
 
+/// More connections than there are spare sends.
+const CROWD: u16 = 24;
+
+/// A controller with so many IO queues.
+fn crowd(portal: SocketAddr, nqn: &str, digests: Digests) -> (Queue, Vec<Queue>) {
+    let which =
+        Which { subsystem: nqn, host: "nqn.2014-08.org.nvmexpress:uuid:crowd", qid: 0, cntlid: 0xffff };
+    let (mut admin, cntlid) = Queue::connect(portal, which, digests).expect("connected");
+    enable(&mut admin).expect("enabled");
+    let open = |qid| Queue::connect(portal, Which { qid, cntlid, ..which }, digests).expect("one more").0;
+    (admin, (1..=CROWD).map(open).collect())
+}
+
+/// Each queue reads more than its socket takes while nobody receives, all together; then each receives.
+fn read_together(queues: &mut [Queue]) {
+    const LEN: usize = 128 << 10;
+    const DEPTH: u64 = 6;
+    for _ in 0..2 {
+        let begin = |queue: &mut Queue| {
+            let read = |number| transfer(NvmOpcode::READ, 1, number * (LEN as u64 / 4096), LEN);
+            let slots: Vec<_> = (0..DEPTH)
+                .map(|number| queue.submit(read(number), Data::Read(128 << 10), Vec::new()))
+                .collect();
+            queue.send().expect("sent");
+            slots
+        };
+        let slots: Vec<_> = queues.iter_mut().map(begin).collect();
+        for (queue, slots) in queues.iter_mut().zip(slots) {
+            for slot in slots {
+                expect(queue.finish(slot).expect("answered")).expect("success");
+            }
+        }
+    }
+}
+
 /// Goal: cores that have served a load once serve it again without a single allocation: reads and writes of 4, 16 and
-/// 128 KiB, one to 32 in flight, with and without digests; while they poll and while they sleep; with sockets of the home core, and of
+/// 128 KiB, one to 32 in flight, with and without digests, and by many queues at the same time; while they poll and while they sleep; with sockets of the home core, and of
 /// two others. Method: the process's allocator counts what their threads ask for. (One test in this process: what the runner does
 /// beside it would be counted.)
 #[test]
@@ -150,11 +186,14 @@ fn reads_and_writes_allocate_nothing() {
         let digests = Digests { header: is_digested, data: is_digested };
         let mut host = Host::connect(portal, &nqn, digests).expect("connected");
         assert!(COUNT.load(Ordering::Relaxed) > 0, "the counter counts");
+        let (_admin, mut queues) = crowd(portal, &nqn, digests);
         all_work(&mut host);
+        read_together(&mut queues);
         let before = COUNT.load(Ordering::Relaxed);
         ARE_OTHERS_COUNTED.store(true, Ordering::Relaxed);
         for _ in 0..3 {
             all_work(&mut host);
+            read_together(&mut queues);
         }
         ARE_OTHERS_COUNTED.store(false, Ordering::Relaxed);
         let counts = (COUNT.load(Ordering::Relaxed) - before, OTHERS.load(Ordering::Relaxed));

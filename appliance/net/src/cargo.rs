@@ -2,14 +2,11 @@
 //! they are.
 
 use crate::Outgoing;
-use crate::limits::{PIECES_MAX, SPARE_SENDS_MAX};
+use crate::limits::PIECES_MAX;
 use crate::slab::Key;
 
 /// Something to be sent.
 pub(crate) trait Cargo {
-    /// How many of them are kept when they were sent.
-    const KEPT_MAX: usize;
-
     /// Bytes in all.
     fn len(&self) -> usize;
 
@@ -24,8 +21,6 @@ pub(crate) trait Cargo {
 }
 
 impl Cargo for Outgoing {
-    const KEPT_MAX: usize = SPARE_SENDS_MAX;
-
     fn len(&self) -> usize {
         self.len()
     }
@@ -95,9 +90,6 @@ impl Lent {
 }
 
 impl Cargo for Lent {
-    /// All: they go back to where they came from.
-    const KEPT_MAX: usize = usize::MAX;
-
     fn len(&self) -> usize {
         self.len
     }

@@ -35,8 +35,9 @@ pub const HOT_SOCKETS_MAX: usize = 16;
 /// else to do, several times the pause of a host that has one command in flight.
 pub const MISSES_MAX: u32 = 256;
 
-/// Sends that have memory from the start, 50 KiB each. More are in use only while more sockets take nothing.
-pub const SPARE_SENDS_MAX: usize = 16;
+/// Sends that have memory (about 50 KiB each) beside one for each socket: for the one that is being filled, and for those that hosts have
+/// not confirmed while their sockets send the next. If that is not enough, more are made; they are kept until a connection ends.
+pub const SPARE_SENDS: usize = 16;
 
 /// Payload from this length on is sent without being copied, where the kernel can: below, the notice costs more.
 pub const ZERO_COPY_PAYLOAD_MIN: usize = 16 * 1024;

@@ -4,7 +4,7 @@
 //! is told where the next bytes belong ([`Net::prepare`]).
 
 use crate::input::Received;
-use crate::limits::{LANE_WAIT_MS, ZERO_COPY_BYTES_MAX};
+use crate::limits::{LANE_WAIT_MS, SPARE_SENDS, ZERO_COPY_BYTES_MAX};
 use crate::listener::ListenerId;
 use crate::slab::Key;
 use crate::socket_core::{CoreLoad, CoreSeed};
@@ -101,7 +101,7 @@ impl Net {
     /// # Errors
     /// If the kernel refuses an io_uring.
     pub fn new(waker: Waker) -> io::Result<Self> {
-        Ok(Self { home: Sockets::new(waker, ZERO_COPY_BYTES_MAX)?, spread: None })
+        Ok(Self::of(Sockets::new(waker, ZERO_COPY_BYTES_MAX)?, None))
     }
 
     /// Sockets of so many other threads, each of which turns one of the seeds into its core and runs it until it is finished. The
@@ -115,7 +115,12 @@ impl Net {
     pub fn with_cores(waker: &Waker, cores: usize) -> io::Result<(Self, Vec<CoreSeed>)> {
         let home = Sockets::new(waker.clone(), 0)?;
         let (spread, seeds) = Spread::new(waker, cores)?;
-        Ok((Self { home, spread: Some(Box::new(spread)) }, seeds))
+        Ok((Self::of(home, Some(Box::new(spread))), seeds))
+    }
+
+    fn of(mut home: Sockets<Outgoing>, spread: Option<Box<Spread>>) -> Self {
+        home.ended.extend((0..SPARE_SENDS).map(|_| Box::default()));
+        Self { home, spread }
     }
 
     /// Starts to listen. Returns the real address where port 0 was asked for.
@@ -203,7 +208,7 @@ impl Net {
 
     /// An empty send to be filled; [`Net::send`] or [`Net::recycle`] takes it back.
     pub fn outgoing(&mut self) -> Box<Outgoing> {
-        self.home.spares.cargos.pop().unwrap_or_default()
+        self.home.ended.pop().unwrap_or_default()
     }
 
     /// Takes a send back that carries nothing for anybody; its buffers return to their arena.
@@ -274,10 +279,17 @@ impl Net {
 
     /// The next event. After `None` a new round begins.
     pub fn poll(&mut self) -> Option<Event> {
-        match &mut self.spread {
+        let event = match &mut self.spread {
             None => self.home.poll(),
             Some(spread) => spread.poll(&mut self.home),
+        };
+        match event {
+            // Each may have a send of its own on the way.
+            Some(Event::Accepted { .. }) => self.home.ended.push(Box::default()),
+            Some(Event::Closed { .. }) => self.home.ended.truncate(SPARE_SENDS + self.sockets()),
+            Some(Event::Readable { .. } | Event::Sent { .. } | Event::Woken) | None => {}
         }
+        event
     }
 }
 

@@ -10,7 +10,7 @@
 //! completion was seen.
 
 use crate::cargo::Cargo;
-use crate::limits::{PIECES_MAX, SPARE_SENDS_MAX};
+use crate::limits::{PIECES_MAX, SPARE_SENDS};
 use crate::net::{Event, SocketId};
 use crate::ring::Finished;
 use crate::sockets::{Sockets, kind, user_data};
@@ -28,28 +28,43 @@ pub(crate) struct Send<C> {
     message: libc::msghdr,
 }
 
-/// Memory for sends, made at the start and used again. More is made only while more sockets than that take nothing.
-pub(crate) struct Spares<C> {
-    #[expect(clippy::vec_box, reason = "the boxes are what is reused")]
-    sends: Vec<Box<Send<C>>>,
-    pub(crate) cargos: Vec<Box<C>>,
+/// Memory for sends, used again and again. Each socket adds some when it begins, so that there is enough while all of them send and
+/// none takes anything.
+pub(crate) struct Spares<T> {
+    spares: Vec<Box<T>>,
+    make: fn() -> T,
 }
 
-impl<C: Cargo> Spares<C> {
-    pub(crate) fn new() -> Self {
-        Self {
-            sends: (0..SPARE_SENDS_MAX).map(|_| Send::new()).collect(),
-            cargos: Vec::with_capacity(SPARE_SENDS_MAX),
-        }
+impl<T> Spares<T> {
+    pub(crate) fn new(make: fn() -> T) -> Self {
+        Self { spares: (0..SPARE_SENDS).map(|_| Box::new(make())).collect(), make }
+    }
+
+    /// One more socket begins.
+    pub(crate) fn add(&mut self) {
+        self.spares.push(Box::new((self.make)()));
+    }
+
+    /// A socket has ended; so many are left.
+    pub(crate) fn trim(&mut self, sockets: usize) {
+        self.spares.truncate(SPARE_SENDS + sockets);
+    }
+
+    pub(crate) fn take(&mut self) -> Box<T> {
+        self.spares.pop().unwrap_or_else(|| Box::new((self.make)()))
+    }
+
+    pub(crate) fn put(&mut self, spare: Box<T>) {
+        self.spares.push(spare);
     }
 }
 
 impl<C: Cargo> Send<C> {
-    fn new() -> Box<Self> {
+    pub(crate) fn new() -> Self {
         let iovecs = Vec::with_capacity(PIECES_MAX);
         // SAFETY: an all-zero msghdr is a valid value: null pointers with zero lengths.
         let message = unsafe { mem::zeroed() };
-        Box::new(Self { cargo: None, sent: 0, iovecs, message })
+        Self { cargo: None, sent: 0, iovecs, message }
     }
 
     /// All its bytes.
@@ -96,9 +111,7 @@ impl<C: Cargo> Sockets<C> {
     /// Takes back what was sent, or will not be.
     pub(crate) fn recycle(&mut self, mut cargo: Box<C>) {
         cargo.end();
-        if self.spares.cargos.len() < C::KEPT_MAX {
-            self.spares.cargos.push(cargo);
-        }
+        self.ended.push(cargo);
     }
 
     /// Sends everything in `cargo`, in order. If it has ended when this returns, the result is returned; else it comes
@@ -159,7 +172,7 @@ impl<C: Cargo> Sockets<C> {
     }
 
     fn new_send(&mut self, cargo: Box<C>, sent: usize) -> Box<Send<C>> {
-        let mut send = self.spares.sends.pop().unwrap_or_else(Send::new);
+        let mut send = self.spares.take();
         send.cargo = Some(cargo);
         send.sent = sent;
         send
@@ -170,9 +183,7 @@ impl<C: Cargo> Sockets<C> {
         if let Some(cargo) = send.cargo.take() {
             self.recycle(cargo);
         }
-        if self.spares.sends.len() < SPARE_SENDS_MAX {
-            self.spares.sends.push(send);
-        }
+        self.spares.put(send);
     }
 }
 

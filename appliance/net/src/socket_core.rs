@@ -277,13 +277,13 @@ impl SocketCore {
     fn on_sent(&mut self, name: SocketId, result: &io::Result<()>) {
         let error = result.as_ref().err().map_or(0, |error| error.raw_os_error().unwrap_or(libc::EIO));
         // Usually that of this send. Whose it is stands in it.
-        let returned = self.sockets.spares.cargos.pop();
+        let returned = self.sockets.ended.pop();
         self.link.tell(News::Sent { socket: name, error, returned });
     }
 
     /// Sends whose memory nobody reads any more go home.
     fn return_sends(&mut self) {
-        while let Some(lent) = self.sockets.spares.cargos.pop() {
+        while let Some(lent) = self.sockets.ended.pop() {
             self.link.tell(News::Returned(lent));
         }
     }

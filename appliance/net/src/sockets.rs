@@ -43,7 +43,9 @@ pub(crate) struct Sockets<C: Cargo> {
     pub(crate) hot: Hot,
     /// The pieces of the send that is being started.
     pub(crate) iovecs: Vec<libc::iovec>,
-    pub(crate) spares: Spares<C>,
+    pub(crate) spares: Spares<Send<C>>,
+    /// What was sent, or will not be.
+    pub(crate) ended: Vec<Box<C>>,
     pub(crate) zero_copy: ZeroCopy<C>,
     pub(crate) doors: Doors,
     events: VecDeque<Event>,
@@ -80,7 +82,8 @@ impl<C: Cargo> Sockets<C> {
             sockets: Slab::new(SOCKETS_MAX),
             hot: Hot::new(),
             iovecs: Vec::with_capacity(PIECES_MAX),
-            spares: Spares::new(),
+            spares: Spares::new(Send::new),
+            ended: Vec::with_capacity(SOCKETS_MAX),
             zero_copy: ZeroCopy::new(zero_copy_bytes_max),
             doors: Doors::new(),
             events: VecDeque::with_capacity(COMPLETIONS_MAX as usize),
@@ -203,7 +206,9 @@ impl<C: Cargo> Sockets<C> {
             may_zero_copy: true,
             is_closing: false,
         };
-        Some(SocketId::from_key(self.sockets.insert(socket).ok()?))
+        let key = self.sockets.insert(socket).ok()?;
+        self.spares.add();
+        Some(SocketId::from_key(key))
     }
 
     pub(crate) fn finish_close(&mut self, id: SocketId) {
@@ -213,6 +218,7 @@ impl<C: Cargo> Sockets<C> {
             .is_some_and(|socket| socket.is_closing && socket.send.is_none() && !socket.is_zero_copying);
         if is_over {
             self.sockets.remove(id.key());
+            self.spares.trim(self.sockets.len());
             self.events.push_back(Event::Closed { socket: id });
         }
     }

@@ -17,12 +17,13 @@ use crate::cargo::{Lent, Place};
 use crate::input::Received;
 use crate::lane::{Reader, Writer, lane};
 use crate::limits::{
-    CORES_MAX, DROP_ROUNDS_MAX, DROP_WAIT_MS, SOCKETS_MAX, SPARE_SENDS_MAX, STAGING_BYTES,
-    ZERO_COPY_BYTES_MAX, ZERO_COPY_SENDS_MAX,
+    CORES_MAX, DROP_ROUNDS_MAX, DROP_WAIT_MS, SOCKETS_MAX, STAGING_BYTES, ZERO_COPY_BYTES_MAX,
+    ZERO_COPY_SENDS_MAX,
 };
 use crate::listener::Accepted;
 use crate::net::{Ahead, Event, SocketId};
 use crate::outgoing::Outgoing;
+use crate::output::Spares;
 use crate::slab::Slab;
 use crate::socket_core::{CoreLoad, CoreSeed, News, Order};
 use crate::sockets::Sockets;
@@ -82,8 +83,7 @@ pub(crate) struct Spread {
     links: Vec<Link>,
     seats: Slab<Seat>,
     sends: Slab<Box<Outgoing>>,
-    #[expect(clippy::vec_box, reason = "the boxes travel")]
-    lents: Vec<Box<Lent>>,
+    lents: Spares<Lent>,
     events: VecDeque<Event>,
     iovecs: Vec<libc::iovec>,
     /// A connection whose bytes are being used; it gets its next leave afterwards.
@@ -144,7 +144,7 @@ impl Spread {
             links,
             seats: Slab::new(SOCKETS_MAX),
             sends: Slab::new(SOCKETS_MAX + cores * ZERO_COPY_SENDS_MAX),
-            lents: (0..SPARE_SENDS_MAX).map(|_| Box::new(Lent::new())).collect(),
+            lents: Spares::new(Lent::new),
             events: VecDeque::with_capacity(SOCKETS_MAX),
             iovecs: Vec::with_capacity(crate::limits::PIECES_MAX),
             served: None,
@@ -252,7 +252,7 @@ impl Spread {
             return Some(Err(io::Error::from_raw_os_error(libc::ESHUTDOWN)));
         };
         assert!(!mem::replace(&mut seat.is_sending, true), "one send at a time");
-        let mut lent = self.lents.pop().unwrap_or_else(|| Box::new(Lent::new()));
+        let mut lent = self.lents.take();
         let Ok(key) = self.sends.insert(outgoing) else {
             unreachable!("a socket has one send, and sends without copying are bounded")
         };
@@ -350,6 +350,7 @@ impl Spread {
                 let link = &mut self.links[core];
                 link.connections -= 1;
                 link.loaded -= usize::from(seat.is_loaded);
+                self.lents.trim(self.seats.len());
                 Some(Event::Closed { socket })
             }
             News::Stopped => {
@@ -379,9 +380,7 @@ impl Spread {
         let Some(lent) = returned else { return };
         let outgoing = self.sends.remove(lent.key).expect("it was kept until now");
         home.recycle(outgoing);
-        if self.lents.len() < SPARE_SENDS_MAX {
-            self.lents.push(lent);
-        }
+        self.lents.put(lent);
     }
 
     /// Nobody wants what has arrived now: the core gets its staging memory back.
@@ -441,6 +440,7 @@ impl Spread {
             place: None,
         };
         let socket = SocketId::from_key(self.seats.insert(seat).ok()?);
+        self.lents.add();
         link.connections += 1;
         link.order(Order::Open { socket, fd });
         Some(Event::Accepted { listener, socket, peer, local })

@@ -18,6 +18,11 @@ pub struct NewVolume {
     pub kind: VolumeKind,
 }
 
+/// The longest volume: a map of five levels.
+pub(crate) fn blocks_max() -> u64 {
+    MapNode::span(4).unwrap_or(0) * ondisk::thin::AU_BLOCKS
+}
+
 /// Makes a creation current.
 pub(crate) fn apply_create(
     state: &mut State,
@@ -59,7 +64,7 @@ impl<D: BlockDevice> Engine<D> {
     /// # Errors
     /// If it exists, is too long, or the drive fails.
     pub async fn create(&self, blocks: Blocks, new: NewVolume) -> Result<u32, EngineError> {
-        if blocks.0 == 0 || blocks.0 > Self::blocks_max() {
+        if blocks.0 == 0 || blocks.0 > blocks_max() {
             return Err(EngineError::OutOfRange);
         }
         self.add(None, Some(blocks), new).await
@@ -74,11 +79,6 @@ impl<D: BlockDevice> Engine<D> {
         self.add(Some(origin), None, new).await
     }
 
-    /// The longest volume: a map of five levels.
-    fn blocks_max() -> u64 {
-        MapNode::span(4).unwrap_or(0) * ondisk::thin::AU_BLOCKS
-    }
-
     async fn add(
         &self,
         origin: Option<u32>,
@@ -89,7 +89,7 @@ impl<D: BlockDevice> Engine<D> {
         let (number, blocks) = {
             let state = self.state.borrow();
             let is_taken = state.volumes.values().any(|v| v.uuid == new.uuid || v.name == new.name);
-            if is_taken || state.volumes.len() >= Root::VOLUMES_MAX {
+            if is_taken || state.volumes.len() >= Root::VOLUMES_MAX || state.next_volume == u32::MAX {
                 return Err(EngineError::Exists);
             }
             let of_origin = origin.map(|origin| state.volume(origin).map(|v| v.blocks)).transpose()?;
@@ -131,7 +131,7 @@ impl<D: BlockDevice> Engine<D> {
         if kind != VolumeKind::Volume {
             return Err(EngineError::NoSuchVolume);
         }
-        if blocks <= old || blocks.0 > Self::blocks_max() {
+        if blocks <= old || blocks.0 > blocks_max() {
             return Err(EngineError::OutOfRange);
         }
         self.commit(&JournalRecord::Grow { volume, blocks }).await?;

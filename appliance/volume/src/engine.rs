@@ -9,6 +9,7 @@
 //!
 //! They are taken in this order, and a first write gives its blocks back before it claims the units.
 
+use crate::import::ImportError;
 use crate::journal::{Journal, JournalFailed};
 use crate::limits::{JOURNAL_RESERVE, NODE_RESERVE, TASKS_MAX};
 use crate::map::{Map, NodeId};
@@ -50,8 +51,8 @@ pub enum EngineError {
     /// The drive failed.
     #[error("{0}")]
     Media(MediaError),
-    /// A write to the drive failed before: reads are served, changes wait for the next import.
-    #[error("the pool is frozen since the drive failed a write")]
+    /// A write to the drive failed before, or the import found damage: reads are served, changes wait for the next import.
+    #[error("the pool is frozen since the drive failed a write, or was found damaged")]
     Frozen,
 }
 
@@ -84,6 +85,8 @@ pub(crate) struct State {
     /// By unit: blocks that were written for the first time by a record that an import would still compare.
     pub(crate) unsettled: BTreeMap<Au, (u16, Lsn)>,
     pub(crate) is_frozen: bool,
+    /// What the import could not load.
+    pub(crate) damage: Vec<ImportError>,
 }
 
 /// The thin engine of one drive. Its methods are called by the tasks of one executor.
@@ -123,6 +126,7 @@ impl<D: BlockDevice> Engine<D> {
             tables: Vec::new(),
             unsettled: BTreeMap::new(),
             is_frozen: false,
+            damage: Vec::new(),
         };
         Self {
             devices,
@@ -135,6 +139,13 @@ impl<D: BlockDevice> Engine<D> {
             journal: Journal::new(core, TASKS_MAX, layout.journal_blocks(), is_volatile),
             state: RefCell::new(state),
         }
+    }
+
+    /// What the import could not load of the pool. If there is anything, the pool is frozen: reads of what it concerns fail, a
+    /// volume may be missing from [`Engine::volumes`], and all else is read as ever.
+    #[must_use]
+    pub fn damage(&self) -> Vec<ImportError> {
+        self.state.borrow().damage.clone()
     }
 
     /// Free space for data and metadata together.

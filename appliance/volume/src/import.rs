@@ -12,6 +12,9 @@
 //! that place may have been the last one that was confirmed. Either way going on would lose what was promised, and show one
 //! volume's data to another that gave up the space in a record that is missing: the pool is not served.
 //!
+//! A damaged block of a map or of the volume table costs what it names and, since nobody knows any more which units are free, all
+//! changes: the pool is frozen, and everything else is read as ever.
+//!
 //! Nothing is written before everything has been understood. First the homes that lack the root get it: the checkpoint
 //! overwrites what the root before it needs, so the one that was found must not be lost with a single home. What may still be
 //! in the cache of a drive that kept running is flushed. The new epoch of the checkpoint at the end makes the blocks of the
@@ -21,6 +24,7 @@ use crate::change::{NewVolume, apply_create, apply_delete, apply_grow};
 use crate::engine::{DRIVE, Engine, EngineError, Memory, State};
 use crate::io::{apply_map, apply_trim};
 use crate::limits::{JOURNAL_BLOCKS_MIN, ZERO_BLOCKS_MAX};
+use crate::rules;
 use block::{BLOCK_SIZE, BlockDevice, Blocks, Geometry, Lba, MediaError, Op};
 use core::ops::Range;
 use ondisk::thin::{
@@ -80,9 +84,12 @@ pub enum ImportError {
         /// Its sequence number.
         sequence: u64,
     },
-    /// Two maps contradict each other, or a place lies outside.
-    #[error("block {0} is named in a way that cannot be")]
+    /// A good block says what cannot be, beside what is known already.
+    #[error("block {0} contradicts what the others say")]
     Impossible(u64),
+    /// More drives belong to the pool than one.
+    #[error("the pool has {0} drives, and only one can be served")]
+    Members(u16),
     /// The drive failed.
     #[error("{0}")]
     Engine(#[from] EngineError),
@@ -149,7 +156,8 @@ pub async fn format<D: BlockDevice>(
     Ok(engine)
 }
 
-/// Opens the pool of one drive. Nothing may use the engine before this has ended.
+/// Opens the pool of one drive. Nothing may use the engine before this has ended. If a block of the maps or of the volume table
+/// is damaged, nothing is written and the pool is frozen: see [`Engine::damage`].
 ///
 /// # Errors
 /// If the drive holds no pool, or one that cannot be served; then nothing was written.
@@ -161,10 +169,17 @@ pub async fn import<D: BlockDevice>(
     let capacity = geometry(&devices)?.blocks;
     let superblock = find_superblock(&devices, memory.as_ref()).await?;
     let layout = superblock.layout().filter(|_| superblock.blocks <= capacity).ok_or(ImportError::Shrank)?;
+    rules::check_superblock(&superblock)?;
     let engine = Engine::empty(core, devices, memory, superblock.identity, layout);
     let root = engine.find_root().await?;
+    rules::check_root(&root, &layout)?;
     engine.load(&root).await?;
     let next = engine.replay(&root).await?;
+    if !engine.damage().is_empty() {
+        engine.freeze();
+        return Ok(engine);
+    }
+    rules::check_room(&engine.state.borrow())?;
     engine.state.borrow_mut().generation = root.generation;
     engine.journal.restart(next, root.epoch + 1);
     engine.apply(|_| {});
@@ -238,6 +253,16 @@ impl<D: BlockDevice> Engine<D> {
                     return Err(ImportError::JournalGap { sequence: at });
                 };
                 for (record, index) in records.into_iter().zip(0..) {
+                    if rules::is_of_lost(&self.state.borrow(), &record) {
+                        if let JournalRecord::Create { volume, .. } = record {
+                            self.state.borrow_mut().next_volume = volume.saturating_add(1);
+                        }
+                        continue;
+                    }
+                    let is_possible = rules::is_possible(&self.state.borrow(), &self.layout, &record);
+                    if !is_possible {
+                        return Err(ImportError::Impossible(self.layout.journal_lba(at).0));
+                    }
                     self.replay_record(record, Lsn::new(at, index) <= settled).await?;
                 }
                 at += 1;
@@ -311,6 +336,12 @@ impl<D: BlockDevice> Engine<D> {
         })
     }
 
+    /// Damage was found: which units are free is not known any more, so nothing is written from now on.
+    fn freeze(&self) {
+        self.state.borrow_mut().is_frozen = true;
+        self.journal.give_up();
+    }
+
     /// Writes superblock and root into the homes that lack them, and makes durable whatever is in the cache.
     async fn repair_homes(&self, superblock: &Superblock, root: &Root) -> Result<(), EngineError> {
         for home in 0..HOMES {
@@ -328,14 +359,11 @@ impl<D: BlockDevice> Engine<D> {
     }
 
     async fn replay_record(&self, record: JournalRecord, is_settled: bool) -> Result<(), ImportError> {
-        if let JournalRecord::Map(map) = &record {
-            let base = map.base.map(|base| base.au);
-            if !core::iter::once(map.own.au).chain(base).all(|au| self.layout.is_usable(au)) {
-                return Err(ImportError::Impossible(map.own.au.lba().0));
-            }
-            if !is_settled && !self.has_arrived(map).await? {
-                return Ok(());
-            }
+        if let JournalRecord::Map(map) = &record
+            && !is_settled
+            && !self.has_arrived(map).await?
+        {
+            return Ok(());
         }
         self.apply(|state| apply(state, record));
         // Records that were read are durable.

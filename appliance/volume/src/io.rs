@@ -10,7 +10,7 @@
 
 use crate::engine::{Engine, EngineError, State};
 use crate::map::normal;
-use block::{BLOCK_SIZE, BlockDevice, Blocks, Lba, Op};
+use block::{BLOCK_SIZE, BlockDevice, Blocks, Lba, MediaError, Op};
 use core::ops::Range;
 use ondisk::thin::{
     AU_BLOCKS, Au, JournalRecord, Lsn, MapEntry, MapNode, MapRecord, Piece, UNIT_MASK_FULL, VolumeKind,
@@ -141,6 +141,9 @@ impl<D: BlockDevice> Engine<D> {
         let entry = {
             let state = self.state.borrow();
             let root = state.volume(place.volume)?.root;
+            if state.map.is_lost(root, place.unit) {
+                return Err(EngineError::Media(MediaError::Unreadable));
+            }
             state.map.lookup(root, place.unit).0
         };
         let lba_of = |block: u32| entry.and_then(|entry| entry.block(block));

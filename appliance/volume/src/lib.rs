@@ -29,6 +29,7 @@ mod journal;
 pub mod limits;
 mod load;
 mod map;
+mod rules;
 mod space;
 
 pub use change::NewVolume;

@@ -17,3 +17,7 @@ const _: () = assert!(JOURNAL_BLOCKS_MIN.is_multiple_of(ondisk::thin::AU_BLOCKS)
 
 /// Blocks that one command zeroes: 32 MiB. Guessed: short enough that no drive takes long for it.
 pub const ZERO_BLOCKS_MAX: u64 = (32 << 20) / block::BLOCK_SIZE as u64;
+
+/// Generations, epochs and sequence numbers at an import: half of what the 256-fold sequence numbers of records leave. A
+/// million journal blocks each second take a thousand years to here, and as long again to the end.
+pub const COUNTERS_MAX: u64 = u64::MAX / 256 / 2;

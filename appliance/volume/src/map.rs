@@ -24,8 +24,13 @@ pub(crate) struct NodeId(usize);
 
 #[derive(Clone, Debug)]
 pub(crate) enum Body {
-    Inner { level: u8, children: Box<[Option<NodeId>; NODE_POINTERS]> },
+    Inner {
+        level: u8,
+        children: Box<[Option<NodeId>; NODE_POINTERS]>,
+    },
     Leaf(Box<Leaf>),
+    /// It could not be loaded. Only in a frozen pool.
+    Lost,
 }
 
 #[derive(Clone, Debug)]
@@ -126,9 +131,23 @@ impl Map {
             match &node.body {
                 Body::Inner { level, children } => at = children[slot(*level, unit)],
                 Body::Leaf(entries) => return (entries[leaf_slot(unit)], is_shared),
+                Body::Lost => break,
             }
         }
         (None, is_shared)
+    }
+
+    /// Whether the part of a map that knows a unit could not be loaded.
+    pub(crate) fn is_lost(&self, root: Option<NodeId>, unit: u64) -> bool {
+        let mut at = root;
+        while let Some(id) = at {
+            match &self.node(id).body {
+                Body::Inner { level, children } => at = children[slot(*level, unit)],
+                Body::Leaf(_) => return false,
+                Body::Lost => return true,
+            }
+        }
+        false
     }
 
     /// Makes a node changeable: itself if it has one reference, else a copy. Its place on the drive is given up.
@@ -153,6 +172,7 @@ impl Map {
                     space.retain(piece.au);
                 }
             }
+            Body::Lost => {}
         }
         self.add(body, None)
     }
@@ -181,6 +201,8 @@ impl Map {
                 pieces(old).filter(|p| !stays(entry, p.au)).for_each(|piece| space.release(piece.au));
                 return node;
             }
+            // What is unknown stays so.
+            Body::Lost => return node,
         };
         let child = self.replace(child, level - 1, unit, entry, space);
         if let Body::Inner { children, .. } = &mut self.node_mut(node).body {
@@ -211,6 +233,7 @@ impl Map {
             Body::Leaf(entries) => {
                 entries.iter().flat_map(|entry| pieces(*entry)).for_each(|piece| space.release(piece.au));
             }
+            Body::Lost => {}
         }
     }
 
@@ -235,6 +258,7 @@ impl Map {
     pub(crate) fn stored(&self, id: NodeId) -> MapNode {
         match &self.node(id).body {
             Body::Leaf(entries) => MapNode::Leaf(entries.clone()),
+            Body::Lost => unreachable!("a frozen pool has no checkpoints"),
             Body::Inner { level, children } => {
                 let place = |child: NodeId| self.node(child).disk.expect("children are written first");
                 MapNode::Inner { level: *level, children: Box::new(children.map(|child| child.map(place))) }

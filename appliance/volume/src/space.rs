@@ -160,6 +160,11 @@ impl Space {
         Some(Lba(au.lba().0 + u64::from(bit)))
     }
 
+    /// Whether nodes lie in a unit.
+    pub(crate) fn has_nodes(&self, au: Au) -> bool {
+        self.nodes.contains_key(&au)
+    }
+
     /// A node lies here: told while the maps are loaded.
     pub(crate) fn retain_node(&mut self, lba: Lba) {
         let au = Au::of(lba).expect("pointers were checked");

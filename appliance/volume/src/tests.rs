@@ -4,6 +4,7 @@ mod audit;
 mod damage;
 mod faults;
 mod full;
+mod hostile;
 mod power_cut;
 mod small_scope;
 mod stories;

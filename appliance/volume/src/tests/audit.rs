@@ -19,6 +19,7 @@ fn walk(map: &Map, id: NodeId, nodes: &mut BTreeMap<NodeId, u32>, units: &mut BT
                 walk(map, *child, nodes, units);
             }
         }
+        Body::Lost => panic!("{id:?} could not be loaded"),
         Body::Leaf(entries) => {
             for entry in entries.iter().flatten() {
                 assert!(entry.is_valid(), "{entry:?}");

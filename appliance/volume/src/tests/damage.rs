@@ -1,11 +1,13 @@
-//! Damage at rest: one bad place of what exists four times costs nothing; any other bad place of metadata is named, and nothing
-//! is written to a drive that cannot be served.
+//! Damage at rest: one bad place of what exists four times costs nothing; of maps and the volume table it costs what it names and
+//! all changes; of the journal the pool. It is named, and nothing is written.
 
 use super::world::{Request, World};
 use crate::{EngineError, ImportError};
+use block::MediaError;
 use ondisk::thin::{HOMES, Root};
 use ondisk::{Inconsistency, LoadError};
 use sim::{Drive, NextWrite};
+use std::collections::BTreeSet;
 
 fn act(world: &mut World, request: Request) {
     world.send(request);
@@ -17,7 +19,7 @@ fn flush(world: &mut World) {
     act(world, Request::Flush { mark });
 }
 
-/// A pool with a volume, a snapshot, and something in the journal; all of it is durable.
+/// A pool with two volumes, and something in the journal; all of it is durable.
 fn world(is_volatile: bool) -> World {
     let mut drive = Drive::new("S0", 12);
     drive.geometry.is_volatile = is_volatile;
@@ -28,6 +30,10 @@ fn world(is_volatile: bool) -> World {
         let versions = world.versions(3);
         act(&mut world, Request::Write { volume: 1, first, versions });
     }
+    let new = world.fresh_name(ondisk::thin::VolumeKind::Volume);
+    act(&mut world, Request::Create { blocks: 100, new });
+    let versions = world.versions(3);
+    act(&mut world, Request::Write { volume: 2, first: 0, versions });
     act(&mut world, Request::Checkpoint);
     for first in [16, 32, 48] {
         let versions = world.versions(3);
@@ -76,23 +82,85 @@ fn homes_stand_in_for_each_other() {
     assert!(matches!(error, Some(ImportError::NoSuperblock(_))) && !is_written, "{error:?}");
 }
 
-/// Goal: any bad block of a map, of the volume table, or of the journal before its end is named, and nothing is written.
+/// Every block that has a history, read: those that fail.
+fn unread(world: &mut World) -> Vec<(u32, u64)> {
+    let known = |volume: &u32| world.history.known(u64::from(*volume)).collect::<Vec<_>>();
+    let all: Vec<(u32, Vec<u64>)> = world.volumes.keys().map(|volume| (*volume, known(volume))).collect();
+    let mut failed = Vec::new();
+    for (volume, lba) in all.iter().flat_map(|(volume, lbas)| lbas.iter().map(|lba| (*volume, *lba))) {
+        let mark = world.history.mark();
+        act(world, Request::Read { volume, first: lba, blocks: 1, mark });
+        match world.failed.take() {
+            None => {}
+            Some(EngineError::Media(MediaError::Unreadable) | EngineError::NoSuchVolume) => {
+                failed.push((volume, lba));
+            }
+            Some(error) => panic!("{volume} {lba}: {error}"),
+        }
+    }
+    failed
+}
+
+/// Goal: a bad block of a map or of the volume table, rotten or unreadable, costs reads of what it names and nothing else: all other
+/// blocks of all volumes are read as they were. It is named, nothing can be changed, and nothing is written.
 #[test]
-fn damaged_metadata_is_named() {
+fn damaged_maps_cost_what_they_name() {
     let mut world = world(false);
     let places = {
         let engine = &world.served().engine;
         let state = engine.state.borrow();
         // Nodes that were changed since have a new place only after the next checkpoint; the last root reaches the old one.
         let nodes = state.map.places().chain(state.map.stale.iter().copied());
-        nodes.chain(state.tables.iter().copied()).collect::<Vec<_>>()
+        let places: BTreeSet<u64> = nodes.chain(state.tables.iter().copied()).map(|lba| lba.0).collect();
+        places
     };
     world.end(false);
-    assert_eq!(places.len(), 4, "a root, two leaves, a block of the table");
-    for lba in places {
-        let (error, is_written) = import(&world, &[lba.0]);
-        assert!(matches!(error, Some(ImportError::Damaged { lba: at, .. }) if at == lba.0), "{error:?}");
-        assert!(!is_written);
+    let blocks = |volume, firsts: &[u64]| {
+        let all = firsts.iter().flat_map(move |first| *first..first + 3).map(move |lba| (volume, lba));
+        all.collect::<Vec<_>>()
+    };
+    let first = blocks(1, &[0, 16, 32, 48]);
+    let (last, other) = (blocks(1, &[4096]), blocks(2, &[0]));
+    let (map, all) = ([&first[..], &last].concat(), [&first[..], &last, &other].concat());
+    let expected = BTreeSet::from([first, last, other, map, all]);
+    assert_eq!(
+        places.len(),
+        expected.len(),
+        "a root, two leaves, one of the other volume, a block of the table"
+    );
+    for is_rotten in [true, false] {
+        let mut found = BTreeSet::new();
+        for lba in &places {
+            let mut world = world.copy();
+            let drive = world.drive.as_mut().expect("the power is off");
+            if is_rotten {
+                drive.rot(*lba, 1000);
+            } else {
+                drive.faults.unreadable.insert(*lba);
+            }
+            let before = drive.commands()[1];
+            world.start(false).expect("no cut is planned").expect("it is served");
+            world.is_healthy = false;
+            let damage = world.served().engine.damage();
+            let is_it = |error: &ImportError| {
+                let is_damaged = matches!(error, ImportError::Damaged { lba: at, .. } if at == lba);
+                is_damaged == is_rotten && (is_rotten || *error == ImportError::Unreadable { lba: *lba })
+            };
+            assert!(damage.len() == 1 && damage.iter().all(is_it), "{damage:?}");
+            found.insert(unread(&mut world));
+            let versions = world.versions(1);
+            act(&mut world, Request::Write { volume: 2, first: 0, versions });
+            let refused = world.failed.take();
+            assert!(matches!(refused, Some(EngineError::Frozen | EngineError::NoSuchVolume)), "{refused:?}");
+            act(&mut world, Request::Checkpoint);
+            assert_eq!(world.failed.take(), Some(EngineError::Frozen));
+            assert_eq!(
+                world.served().devices.with(0, |d| d.drive.commands()[1]),
+                before,
+                "nothing is written"
+            );
+        }
+        assert_eq!(found, expected);
     }
 }
 

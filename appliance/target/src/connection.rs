@@ -266,6 +266,7 @@ impl Input {
     pub(crate) fn tidy(&mut self) {
         if self.unread.is_empty() && !self.is_lent {
             self.bytes = Box::default();
+            self.unread = 0..0;
         }
     }
 }

@@ -526,6 +526,28 @@ fn waiting_pages_are_few_and_short() {
     assert_eq!(statuses.iter().filter(|status| status.is(Status::COMMAND_INTERRUPTED)).count(), 14);
 }
 
+/// Goal: a write whose data is in the capsule waits for memory with its bytes received. When there is some, it is done, and so is
+/// what its host asks for next.
+#[test]
+fn capsules_wait_for_memory() {
+    let mut bench = Bench::new();
+    let (connected, is_connected) = std::sync::mpsc::channel();
+    let (go_on, may_go_on) = std::sync::mpsc::channel::<()>();
+    let host = bench.host(move |mut host| {
+        connected.send(()).expect("the test waits");
+        may_go_on.recv().expect("the test goes on");
+        let status = host.write(1, 0, pattern(8192, 1)).expect("answered");
+        (status, host.read(1, 0, 8192).expect("read"))
+    });
+    bench.until(|_| is_connected.try_recv().is_ok());
+    let arena = bench.target.arena().clone();
+    let taken: Vec<DmaBuf> = core::iter::from_fn(|| arena.alloc(4096)).collect();
+    go_on.send(()).expect("the host waits");
+    bench.until(|bench| bench.target.blocked.len() == 1);
+    drop(taken);
+    assert_eq!(bench.join(host), (Status::SUCCESS, pattern(8192, 1)));
+}
+
 /// Goal: a host that is silent for longer than its keep alive timeout loses its connections; one that speaks keeps them.
 #[test]
 fn silent_host_is_dropped() {

@@ -126,6 +126,7 @@ impl Harness {
             self.is_connected = true;
             self.connection.set_queue(Queue {
                 entries: self.entries,
+                slots_max: u16::MAX,
                 is_admin: false,
                 is_flow_control_disabled: self.is_flow_control_disabled,
             });

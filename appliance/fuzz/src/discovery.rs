@@ -6,6 +6,7 @@ use nvme_spec::fabrics::DISCOVERY_NQN;
 use nvme_spec::log::GetLogPage;
 use nvme_spec::{AdminOpcode, Sqe};
 use nvme_subsystem::SubsystemConfig;
+use nvme_subsystem::limits::DISCOVERY_TRANSFER_MAX;
 
 /// Bytes of the header and of each entry.
 const RECORD: u64 = 1024;
@@ -75,6 +76,7 @@ fn read(world: &mut World, choices: &mut Choices<'_>, seen: &mut Vec<u8>) {
     if !answer.cqe.status().is_success() {
         return;
     }
+    assert!(len <= DISCOVERY_TRANSFER_MAX, "anybody may ask, so it is short");
     assert_eq!(answer.data.len(), len as usize, "all of it is sent");
     if lid != 0x70 {
         assert_eq!(lid, 0, "the only other page is the one that lists the two");

@@ -266,7 +266,7 @@ impl World {
         match self.submit(index, sqe, data_len, data) {
             Taken::Answered(answer) => Some(answer),
             Taken::Abort { .. } => {
-                Some(Answer { cqe: Cqe::new(sqe.cid.get(), Status::SUCCESS), data: Vec::new() })
+                Some(Answer { cqe: Cqe::new(sqe.cid.get(), Status::SUCCESS), data: Vec::new(), len: 0 })
             }
             Taken::Pending | Taken::Held => None,
         }
@@ -287,6 +287,14 @@ impl World {
             assert!(aborted.half == Half::First && !aborted.has_begun);
             assert!(status.is(Status::ABORTED_MISSING_FUSED) || status.is(Status::ABORTED_FAILED_FUSED));
             self.answered.push((id, aborted.sqe.cid.get(), status));
+        }
+        if let Outcome::Page { len: room } = outcome {
+            assert!((1..=data_len.min(TRANSFER_MAX)).contains(&room), "{room} bytes of {data_len}");
+            let mut answer = self.target.on_page(id, &command);
+            let len = answer.len as usize;
+            assert!(answer.data.len() <= len && answer.len <= room, "it fits");
+            answer.data.resize(len, 0);
+            outcome = Outcome::Done(answer);
         }
         let mut all = data.to_vec();
         if let Outcome::NeedsData { len } = outcome {
@@ -350,7 +358,7 @@ impl World {
                 (io, Half::Second(tag))
             }
             Outcome::Io(io) => (io, Half::No),
-            Outcome::NeedsData { .. } => unreachable!("the caller has given it"),
+            Outcome::NeedsData { .. } | Outcome::Page { .. } => unreachable!("the caller has given it"),
         };
         assert!(open.queue.is_some_and(|queue| queue.qid > 0), "only I/O queues do IO");
         open.pending.push(Pending { tag, sqe: *sqe, io, data, half, has_begun: false, failure: None });

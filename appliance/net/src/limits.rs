@@ -55,6 +55,9 @@ pub const PIECES_MAX: usize = 256;
 /// Bytes of headers and digests in one send: 24 to 128 bytes for each of [`PIECES_MAX`] pieces.
 pub const HEADER_BYTES_MAX: usize = 32 * 1024;
 
+/// Memory of one send that a socket does not take: headers, and what names pieces and their buffers.
+pub const SEND_MEMORY_MAX: usize = 64 * 1024;
+
 /// Socket cores of one home core. The home core has about a fifth of the work of a command (a guess from profiles), so it is the
 /// limit long before.
 pub const CORES_MAX: usize = 63;

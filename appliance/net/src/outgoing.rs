@@ -3,7 +3,7 @@
 //! Invariant: pieces name ranges inside what the value owns, and nothing is added while the kernel reads it (the whole
 //! value is moved into the [`Net`](crate::Net) meanwhile).
 
-use crate::limits::{HEADER_BYTES_MAX, PIECES_MAX};
+use crate::limits::{HEADER_BYTES_MAX, PIECES_MAX, SEND_MEMORY_MAX};
 use core::ops::Range;
 use dma::DmaBuf;
 
@@ -27,6 +27,11 @@ pub struct Outgoing {
     pieces: Vec<Piece>,
     len: usize,
 }
+
+const _: () = assert!(
+    HEADER_BYTES_MAX + PIECES_MAX * (size_of::<DmaBuf>() + size_of::<Piece>() + size_of::<libc::iovec>())
+        < SEND_MEMORY_MAX
+);
 
 impl Default for Outgoing {
     fn default() -> Self {

@@ -6,6 +6,7 @@ use crate::slab::Key;
 use crate::target::{Subsystem, Target};
 use crate::view::View;
 use crate::{feature, identify, page};
+use nvme_spec::identify::IDENTIFY_LEN;
 use nvme_spec::{AdminOpcode, Status};
 
 /// Admin commands of a controller with namespaces; the effects log lists them.
@@ -18,6 +19,10 @@ pub(crate) const SUPPORTED: [AdminOpcode; 7] = [
     AdminOpcode::ASYNC_EVENT_REQUEST,
     AdminOpcode::KEEP_ALIVE,
 ];
+
+/// Longest page of Identify and of a feature.
+const IDENTIFY_BYTES: u32 = 4096;
+const _: () = assert!(IDENTIFY_LEN == IDENTIFY_BYTES as usize);
 
 /// What the handlers of one command look at.
 pub(crate) struct Context<'a> {
@@ -46,20 +51,12 @@ impl<'a> Context<'a> {
 
 pub(crate) fn command(target: &mut Target, key: Key, command: &Command<'_>) -> Result<Outcome, Refusal> {
     let sqe = command.sqe;
+    if let Some(len) = page_len(target, key, command) {
+        return Ok(Outcome::Page { len });
+    }
     match AdminOpcode(sqe.opc) {
-        AdminOpcode::IDENTIFY => {
-            let page = identify::page(&Context::new(target, key)?, sqe)?;
-            Ok(Outcome::Done(Answer::with_data(sqe, cut(page, command.data_len)?)))
-        }
-        AdminOpcode::GET_LOG_PAGE => page::get(target, key, command),
-        AdminOpcode::GET_FEATURES => {
-            let context = Context::new(target, key)?;
-            let (dw0, data) = feature::get(&context, sqe)?;
-            let mut answer = Answer::with_result(sqe, dw0);
-            if !data.is_empty() {
-                answer.data = cut(data, command.data_len)?;
-            }
-            Ok(Outcome::Done(answer))
+        AdminOpcode::IDENTIFY | AdminOpcode::GET_LOG_PAGE | AdminOpcode::GET_FEATURES => {
+            page(target, key, command).map(Outcome::Done)
         }
         AdminOpcode::SET_FEATURES => feature::set(target, key, command),
         AdminOpcode::ASYNC_EVENT_REQUEST => {
@@ -70,6 +67,41 @@ pub(crate) fn command(target: &mut Target, key: Key, command: &Command<'_>) -> R
         AdminOpcode::KEEP_ALIVE => Ok(Outcome::Done(Answer::success(sqe))),
         AdminOpcode::ABORT => abort(target, key, command),
         _ => Err(Status::INVALID_OPCODE.dnr().into()),
+    }
+}
+
+/// How much a command may be answered with; `None` if it brings no data to its host, or is refused.
+fn page_len(target: &Target, key: Key, command: &Command<'_>) -> Option<u32> {
+    let controller = target.controllers.get(key)?;
+    let len = command.data_len;
+    match AdminOpcode(command.sqe.opc) {
+        AdminOpcode::IDENTIFY | AdminOpcode::GET_FEATURES => Some(len.min(IDENTIFY_BYTES)),
+        AdminOpcode::GET_LOG_PAGE => Some(len).filter(|len| *len <= controller.transfer_max()),
+        _ => None,
+    }
+    .filter(|len| *len > 0)
+}
+
+/// Identify, Get Log Page, Get Features.
+pub(crate) fn page(target: &mut Target, key: Key, command: &Command<'_>) -> Result<Answer, Refusal> {
+    let sqe = command.sqe;
+    match AdminOpcode(sqe.opc) {
+        AdminOpcode::IDENTIFY => {
+            let page = identify::page(&Context::new(target, key)?, sqe)?;
+            if command.data_len == 0 {
+                return Err(Status::INVALID_SGL_LENGTH.dnr().into());
+            }
+            Ok(Answer::with_data(sqe, page, command.data_len))
+        }
+        AdminOpcode::GET_LOG_PAGE => page::get(target, key, command),
+        _ => {
+            let (dw0, data) = feature::get(&Context::new(target, key)?, sqe)?;
+            if !data.is_empty() && command.data_len == 0 {
+                return Err(Status::INVALID_SGL_LENGTH.dnr().into());
+            }
+            let answer = Answer::with_data(sqe, data, command.data_len);
+            Ok(Answer { cqe: Answer::with_result(sqe, dw0).cqe, ..answer })
+        }
     }
 }
 
@@ -89,13 +121,4 @@ fn abort(target: &mut Target, key: Key, command: &Command<'_>) -> Result<Outcome
         Some(connection) => Ok(Outcome::Abort { connection, cid }),
         None => Ok(Outcome::Done(Answer::with_result(command.sqe, 1))),
     }
-}
-
-/// At most as much of a page as the host has room for.
-fn cut(mut page: Vec<u8>, data_len: u32) -> Result<Vec<u8>, Status> {
-    if data_len == 0 {
-        return Err(Status::INVALID_SGL_LENGTH.dnr());
-    }
-    page.truncate(usize::try_from(data_len).unwrap_or(usize::MAX));
-    Ok(page)
 }

@@ -8,8 +8,12 @@
 //!                                   dead (CSTS.CFS): all its connections are closed
 //! ```
 
+use crate::discovery;
 use crate::inbox::Inbox;
-use crate::limits::{AER_MAX, DISCOVERY_IDLE, ERRORS_MAX, IDLE_ASSOCIATION, KEEP_ALIVE_GRANULARITY_MS};
+use crate::limits::{
+    AER_MAX, DISCOVERY_IDLE, DISCOVERY_TRANSFER_MAX, ERRORS_MAX, IDLE_ASSOCIATION, KEEP_ALIVE_GRANULARITY_MS,
+    TRANSFER_MAX,
+};
 use crate::outcome::{Action, ConnectionId};
 use crate::slab::Key;
 use crate::view::NsidSet;
@@ -142,7 +146,7 @@ pub(crate) struct Controller {
     pub(crate) errors: VecDeque<ErrorEntry>,
     pub(crate) inbox: Inbox,
     /// The discovery log as the host began to read it.
-    pub(crate) discovery_snapshot: Vec<u8>,
+    pub(crate) discovery_log: Option<discovery::Log>,
     held: VecDeque<Held>,
     pending: u8,
     reported: u8,
@@ -182,9 +186,10 @@ impl Controller {
             counters: Counters::default(),
             visible: who.visible,
             changed_namespaces: BTreeSet::new(),
-            errors: VecDeque::with_capacity(ERRORS_MAX), // commands fail on the path of reads and writes, too
+            // Commands fail on the path of reads and writes, too. Discovery controllers have no page of errors.
+            errors: VecDeque::with_capacity(if who.kind == Kind::Discovery { 0 } else { ERRORS_MAX }),
             inbox: Inbox::default(),
-            discovery_snapshot: Vec::new(),
+            discovery_log: None,
             held: VecDeque::with_capacity(AER_MAX),
             pending: 0,
             reported: 0,
@@ -193,6 +198,11 @@ impl Controller {
 
     pub(crate) fn is_discovery(&self) -> bool {
         self.kind == Kind::Discovery
+    }
+
+    /// Longest data of a command, in bytes; Identify says so (MDTS).
+    pub(crate) fn transfer_max(&self) -> u32 {
+        if self.is_discovery() { DISCOVERY_TRANSFER_MAX } else { TRANSFER_MAX }
     }
 
     /// Commands other than fabrics commands are accepted.
@@ -355,6 +365,9 @@ impl Controller {
     /// Keeps a failed command for the error log.
     pub(crate) fn record_error(&mut self, qid: u16, sqe: &Sqe, status: Status) {
         self.counters.errors = self.counters.errors.saturating_add(1);
+        if self.is_discovery() {
+            return;
+        }
         if self.errors.len() >= ERRORS_MAX {
             self.errors.pop_back();
         }

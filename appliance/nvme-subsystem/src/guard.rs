@@ -219,11 +219,18 @@ pub(crate) fn command(view: View<'_>, command: &Command<'_>) -> Option<Result<Ou
     if opcode != NvmOpcode::RESERVATION_REPORT {
         return Some(Ok(Outcome::NeedsData { len: command.data_len }));
     }
+    Some(reservation::report::check(sqe, command.data_len).map(|len| Outcome::Page { len }))
+}
+
+/// The page of a Reservation Report.
+pub(crate) fn report(view: View<'_>, command: &Command<'_>) -> Result<Answer, Status> {
+    let (sqe, nsid) = (command.sqe, command.sqe.nsid.get());
+    view.reachable(nsid)?;
+    let len = reservation::report::check(sqe, command.data_len)?;
     let empty = Reservation::default();
-    let guard = view.subsystem.guards.by_nsid.get(&sqe.nsid.get());
+    let guard = view.subsystem.guards.by_nsid.get(&nsid);
     let state = guard.map_or(&empty, |guard| &guard.reservation);
-    let page = reservation::report::report(state, sqe, command.data_len);
-    Some(page.map(|page| Outcome::Done(Answer::with_data(sqe, page))))
+    Ok(Answer::with_part(sqe, reservation::report::report(state), len))
 }
 
 /// The data of a reservation command has arrived.

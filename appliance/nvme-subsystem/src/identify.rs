@@ -6,8 +6,8 @@ use crate::ana;
 use crate::config::NamespaceConfig;
 use crate::limits::{
     ABORT_MAX, AER_MAX, ANA_GROUPS, COPY_BLOCKS_MAX, COPY_RANGE_BLOCKS_MAX, COPY_RANGES_MAX,
-    DATASET_BLOCKS_LIMIT, ERRORS_MAX, IN_CAPSULE_MAX, KEEP_ALIVE_GRANULARITY_MS, MDTS, MQES_Z, NSID_MAX,
-    SHUTDOWN_US, WRITE_ZEROES_LIMIT,
+    DATASET_BLOCKS_LIMIT, DISCOVERY_MDTS, ERRORS_MAX, IN_CAPSULE_MAX, KEEP_ALIVE_GRANULARITY_MS, MDTS,
+    MQES_Z, NSID_MAX, SHUTDOWN_US, WRITE_ZEROES_LIMIT,
 };
 use crate::property::VERSION;
 use nvme_spec::feature::notice;
@@ -188,6 +188,7 @@ fn discovery_controller(context: &Context<'_>) -> IdentifyController {
     id.mn = ascii_field("Ironbay discovery");
     // The unique name, also for hosts that came by the well-known one (Base 2.1 §3.1.3.3.1).
     id.subnqn = nqn_field(&context.target.config.discovery_nqn).unwrap_or([0; 256]);
+    id.mdts = DISCOVERY_MDTS;
     id.oaes = U32::new(notice::DISCOVERY_CHANGE);
     id.ctratt = U32::new(IdentifyController::CTRATT_TBKAS);
     id.cntrltype = ControllerType::DISCOVERY;

@@ -3,6 +3,7 @@
 //! ```text
 //!   transport ──Command──▶ on_command ─┬─ Done(answer) ─────────────────────────────────▶ transport
 //!                                      ├─ NeedsData ── data arrives ──▶ on_data ────────▶ Done, Connected
+//!                                      ├─ Page ── there is room ──▶ on_page ────────────▶ answer
 //!                                      ├─ Io ── storage ──▶ on_io_done ─────────────────▶ completion
 //!                                      ├─ Abort ── what the owner can still stop ──────▶ completion
 //!                                      └─ Held … something happens ──▶ poll_action ─────▶ Complete, Close
@@ -66,6 +67,7 @@
 //! match outcome {
 //!     Outcome::Done(answer) => assert!(!answer.cqe.status().is_success()), // Connect must come first
 //!     Outcome::NeedsData { .. } => {}      // receive `len` bytes, then target.on_data(…)
+//!     Outcome::Page { .. } => {}           // find room for `len` bytes, then target.on_page(…), and answer
 //!     Outcome::Connected { .. } => {}      // transport.set_queue(…), then answer
 //!     Outcome::Io(_) => {}                 // volume, range; then target.on_io_done(…)
 //!     Outcome::First(_) | Outcome::Second(_) => {} // the same, but both are one

@@ -55,6 +55,16 @@ pub const MDTS: u8 = 8;
 /// The same in bytes.
 pub const TRANSFER_MAX: u32 = 4096 << MDTS;
 
+/// MDTS of discovery controllers: 16 KiB, the header and fifteen records. Anybody may ask for such pages, and they are kept until
+/// they are sent; hosts read the log in parts anyway, most of them 4 KiB at a time.
+pub const DISCOVERY_MDTS: u8 = 2;
+/// The same in bytes.
+pub const DISCOVERY_TRANSFER_MAX: u32 = 4096 << DISCOVERY_MDTS;
+const _: () = assert!(DISCOVERY_MDTS <= MDTS);
+
+/// Memory for the discovery log of one controller: the name and the address of each subsystem. NQNs have 223 bytes at most.
+pub const DISCOVERY_LOG_MEMORY_MAX: usize = (1 + SUBSYSTEMS_MAX + REFERRALS_MAX) * (64 + 223);
+
 /// Write Zeroes: what hosts are asked to keep to (WZSL), as a power of two of 4 KiB pages: 32 MiB. With zero Linux takes MDTS
 /// instead and needs 32 times as many commands; with more its 16-bit block count would wrap on 512-byte blocks, silently.
 pub const WRITE_ZEROES_LIMIT: u8 = 13;

@@ -34,6 +34,12 @@ pub enum Outcome {
         /// How many.
         len: u32,
     },
+    /// It is answered with a page, of this many bytes at most: find room for them, then call [`crate::Target::on_page`]. The page
+    /// is made then, so nobody has to keep one that waits.
+    Page {
+        /// How many; not zero, and no more than the command has room for.
+        len: u32,
+    },
     /// Connect succeeded: tell the transport about the queue, then answer.
     Connected {
         /// The answer.
@@ -69,15 +75,25 @@ pub struct Answer {
     pub cqe: Cqe,
     /// Data for the host: a page or log. Empty for most commands, and for all errors.
     pub data: Vec<u8>,
+    /// Bytes that are sent: the data, and zeroes behind its end.
+    pub len: u32,
 }
 
 impl Answer {
     pub(crate) fn success(sqe: &Sqe) -> Self {
-        Self { cqe: Cqe::new(sqe.cid.get(), Status::SUCCESS), data: Vec::new() }
+        Self { cqe: Cqe::new(sqe.cid.get(), Status::SUCCESS), data: Vec::new(), len: 0 }
     }
 
-    pub(crate) fn with_data(sqe: &Sqe, data: Vec<u8>) -> Self {
-        Self { data, ..Self::success(sqe) }
+    /// As much of a page as the host has room for.
+    pub(crate) fn with_data(sqe: &Sqe, mut data: Vec<u8>, room: u32) -> Self {
+        data.truncate(usize::try_from(room).unwrap_or(usize::MAX));
+        let len = u32::try_from(data.len()).unwrap_or(u32::MAX);
+        Self { data, len, ..Self::success(sqe) }
+    }
+
+    /// A part of a page, with zeroes behind its end.
+    pub(crate) fn with_part(sqe: &Sqe, data: Vec<u8>, len: u32) -> Self {
+        Self { len, ..Self::with_data(sqe, data, len) }
     }
 
     pub(crate) fn with_result(sqe: &Sqe, dw0: u32) -> Self {
@@ -248,7 +264,7 @@ impl Refusal {
         let mut cqe = Cqe::new(0, self.status);
         cqe.cid = U16::new(sqe.cid.get());
         cqe.dw0 = U32::new(self.dw0);
-        Answer { cqe, data: Vec::new() }
+        Answer { cqe, data: Vec::new(), len: 0 }
     }
 }
 

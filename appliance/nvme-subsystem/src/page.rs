@@ -1,11 +1,12 @@
 //! Get Log Page (Base 2.1 §5.1.12). Each page is built whole, then the part that was asked for is cut out: nothing behind
-//! its end can leak, and offsets need no care in the builders.
+//! its end can leak, and offsets need no care in the builders. (The discovery log, which anybody reads, is made as far as it is
+//! asked for.)
 
 use crate::admin::{self, Context};
 use crate::controller::Controller;
 use crate::guard;
-use crate::limits::{ERRORS_MAX, TRANSFER_MAX};
-use crate::outcome::{Answer, Command, Outcome, Refusal};
+use crate::limits::ERRORS_MAX;
+use crate::outcome::{Answer, Command, Refusal};
 use crate::slab::Key;
 use crate::target::Target;
 use crate::view::View;
@@ -32,15 +33,16 @@ const SUPPORTED: [LogPage; 9] = [
     LogPage::RESERVATION,
 ];
 
-pub(crate) fn get(target: &mut Target, key: Key, command: &Command<'_>) -> Result<Outcome, Refusal> {
+pub(crate) fn get(target: &mut Target, key: Key, command: &Command<'_>) -> Result<Answer, Refusal> {
     let get = GetLogPage::from(command.sqe);
-    if get.is_index || !get.offset.is_multiple_of(4) || get.len > u64::from(TRANSFER_MAX) {
+    let controller = target.controllers.get(key).ok_or(Status::ABORTED_SQ_DELETION)?;
+    let (is_discovery, len_max) = (controller.is_discovery(), controller.transfer_max());
+    if get.is_index || !get.offset.is_multiple_of(4) || get.len > u64::from(len_max) {
         return Err(Status::INVALID_FIELD.dnr().into());
     }
     if get.len != u64::from(command.data_len) {
         return Err(Status::INVALID_SGL_LENGTH.dnr().into());
     }
-    let is_discovery = target.controllers.get(key).is_some_and(Controller::is_discovery);
     let part = if is_discovery {
         match get.lid {
             LogPage::SUPPORTED => {
@@ -49,7 +51,9 @@ pub(crate) fn get(target: &mut Target, key: Key, command: &Command<'_>) -> Resul
             LogPage::DISCOVERY => {
                 discovery::refresh(target, key, get.offset)?;
                 let controller = target.controllers.get(key).ok_or(Status::ABORTED_SQ_DELETION)?;
-                part(&controller.discovery_snapshot, &get)?
+                let log = controller.discovery_log.as_ref().ok_or(Status::INTERNAL_ERROR)?;
+                let (offset, len) = range(&get)?;
+                log.part(offset, len).ok_or(Status::INVALID_FIELD.dnr())?
             }
             _ => return Err(Status::INVALID_LOG_PAGE.dnr().into()),
         }
@@ -66,17 +70,20 @@ pub(crate) fn get(target: &mut Target, key: Key, command: &Command<'_>) -> Resul
         }
         controller.rearm(get.lid, &mut target.actions);
     }
-    Ok(Outcome::Done(Answer::with_data(command.sqe, part)))
+    Ok(Answer::with_part(command.sqe, part, command.data_len))
 }
 
-/// The part of a page, zeroes behind its end; an offset behind the end is refused.
+/// Offset and length of what is asked for.
+fn range(get: &GetLogPage) -> Result<(usize, usize), Status> {
+    let number = |value: u64| usize::try_from(value).map_err(|_| Status::INVALID_FIELD.dnr());
+    Ok((number(get.offset)?, number(get.len)?))
+}
+
+/// The part of a page, as far as it goes; an offset behind the end is refused.
 fn part(page: &[u8], get: &GetLogPage) -> Result<Vec<u8>, Status> {
-    let offset = usize::try_from(get.offset).map_err(|_| Status::INVALID_FIELD.dnr())?;
-    let len = usize::try_from(get.len).map_err(|_| Status::INVALID_FIELD.dnr())?;
+    let (offset, len) = range(get)?;
     let rest = page.get(offset..).ok_or(Status::INVALID_FIELD.dnr())?;
-    let mut part = rest.get(..len.min(rest.len())).unwrap_or_default().to_vec();
-    part.resize(len, 0);
-    Ok(part)
+    Ok(rest.get(..len.min(rest.len())).unwrap_or_default().to_vec())
 }
 
 fn page(target: &Target, key: Key, get: &GetLogPage, nsid: u32) -> Result<Vec<u8>, Status> {

@@ -327,6 +327,18 @@ impl Target {
         self.settle(id, sqe, result)
     }
 
+    /// There is room for the page of a command that answered [`Outcome::Page`]. What reading it changes (that a change was seen)
+    /// happens now.
+    ///
+    /// # Panics
+    /// If the connection was closed: calling rules.
+    pub fn on_page(&mut self, id: ConnectionId, command: &Command<'_>) -> Answer {
+        let connection = self.connections.get(id.0);
+        assert!(connection.is_some(), "commands come from open connections");
+        let queue = connection.and_then(|connection| connection.queue);
+        self.page(queue, command).unwrap_or_else(|refusal| self.refuse(id, command.sqe, refusal))
+    }
+
     /// The storage is done with an [`Outcome::Io`].
     pub fn on_io_done(
         &mut self,
@@ -384,17 +396,30 @@ impl Target {
     }
 
     fn settle(&mut self, id: ConnectionId, sqe: &Sqe, result: Result<Outcome, Refusal>) -> Outcome {
-        let refusal = match result {
-            Ok(outcome) => return outcome,
-            Err(refusal) => refusal,
-        };
+        result.unwrap_or_else(|refusal| Outcome::Done(self.refuse(id, sqe, refusal)))
+    }
+
+    fn refuse(&mut self, id: ConnectionId, sqe: &Sqe, refusal: Refusal) -> Answer {
         let queue = self.connections.get(id.0).and_then(|connection| connection.queue);
         if let Some(queue) = queue
             && let Some(controller) = self.controllers.get_mut(queue.controller)
         {
             controller.record_error(queue.qid, sqe, refusal.status);
         }
-        Outcome::Done(refusal.answer(sqe))
+        refusal.answer(sqe)
+    }
+
+    fn page(&mut self, queue: Option<QueueOf>, command: &Command<'_>) -> Result<Answer, Refusal> {
+        let queue = queue.ok_or(Status::COMMAND_SEQUENCE_ERROR.dnr())?;
+        let controller = self.controllers.get(queue.controller).filter(|c| !c.is_dead && c.is_ready());
+        // It was reset while the command waited.
+        let controller = controller.ok_or(Status::ABORTED_SQ_DELETION)?;
+        if queue.qid == 0 {
+            return admin::page(self, queue.controller, command);
+        }
+        let Kind::Io(key) = controller.kind else { return Err(Status::INVALID_OPCODE.dnr().into()) };
+        let subsystem = self.subsystems.get(key).ok_or(Status::INVALID_NAMESPACE.dnr())?;
+        Ok(guard::report(View { subsystem, visible: &controller.visible }, command)?)
     }
 
     fn dispatch(&mut self, id: ConnectionId, command: &Command<'_>, now: Tick) -> Result<Outcome, Refusal> {

@@ -60,6 +60,9 @@ impl Default for Config {
 pub struct Queue {
     /// Entries, as a real count.
     pub entries: u16,
+    /// Slots at most, answered commands whose last PDU is being sent counted in. Who is given fewer than two for each entry has
+    /// to wait, with its queue full, until some of its answers were sent; nothing else changes for it.
+    pub slots_max: u16,
     /// It is the admin queue.
     pub is_admin: bool,
     /// The host wants no submission queue flow control (CATTR.DISSQFC): reads may then end without a response capsule.
@@ -236,7 +239,8 @@ impl Connection {
     #[must_use]
     pub fn new(config: Config, now: Tick) -> Self {
         // Until Connect has succeeded there is one command at a time.
-        let queue = Queue { entries: 1, is_admin: true, is_flow_control_disabled: false };
+        let queue =
+            Queue { entries: 1, slots_max: SLOTS_PER_ENTRY, is_admin: true, is_flow_control_disabled: false };
         Self {
             config,
             stage: Stage::AwaitIcReq,
@@ -267,8 +271,9 @@ impl Connection {
         assert!(self.stage == Stage::Ready, "Connect came over an initialized connection");
         assert!((1..=QUEUE_ENTRIES_MAX).contains(&queue.entries), "the queue size was checked");
         self.in_capsule_max = if queue.is_admin { IN_CAPSULE_ADMIN_MAX } else { IN_CAPSULE_MAX };
-        self.slots.grow(queue.entries.saturating_mul(SLOTS_PER_ENTRY));
-        self.outgoing.reserve(usize::from(queue.entries).saturating_mul(2));
+        let slots = queue.entries.saturating_mul(SLOTS_PER_ENTRY).min(queue.slots_max);
+        self.slots.grow(slots);
+        self.outgoing.reserve(usize::from(slots));
         self.sq_head = u16::from(queue.entries > 1); // Connect itself was entry 0
         self.queue = queue;
         self.clock.clear();

@@ -26,6 +26,9 @@ pub const QUEUE_ENTRIES_MAX: u16 = 1024;
 /// Slots per queue entry. A host may reuse an entry as soon as it has the response, while the send that carried it still
 /// holds the slot's buffer; with two slots per entry that never stalls a host which waits for nothing but responses.
 pub const SLOTS_PER_ENTRY: u16 = 2;
+
+/// Slots up to which command identifiers are looked for one by one. More have a bitmap of all identifiers, 8 KiB.
+pub const FEW_SLOTS: u16 = 16;
 // A slot's index plus one is a transfer tag of 16 bits.
 const _: () = assert!(QUEUE_ENTRIES_MAX < u16::MAX / SLOTS_PER_ENTRY);
 

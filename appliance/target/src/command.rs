@@ -13,7 +13,7 @@ use crate::lists::Position;
 use crate::ranges::Area;
 use crate::steps;
 use block::MediaError;
-use nvme_spec::{Cqe, Sqe, Status};
+use nvme_spec::{Sqe, Status};
 use nvme_subsystem::Io;
 use nvme_tcp::Slot;
 
@@ -26,8 +26,8 @@ pub(crate) enum Purpose {
     Half(Io),
     /// The protocol looks at the data that came with it.
     Data,
-    /// The page that belongs to this completion is sent.
-    Page(Cqe),
+    /// The protocol makes the page that it is answered with; the host has room for so many bytes.
+    Page(u32),
 }
 
 impl Purpose {
@@ -124,8 +124,8 @@ pub(crate) struct Rest {
     pub(crate) expected: Vec<u8>,
     /// They are.
     pub(crate) is_equal: bool,
-    /// Data of a completion that waits for memory; zeroes at its end are left out. Or that of a half.
-    pub(crate) page: Vec<u8>,
+    /// Data outside the arena: that of a half, and all that a stranger sends and gets.
+    pub(crate) bytes: Vec<u8>,
 }
 
 impl Command {
@@ -147,7 +147,7 @@ impl Command {
             rest.partner = None;
             rest.expected = Vec::new();
             rest.is_equal = false;
-            rest.page = Vec::new();
+            rest.bytes = Vec::new();
         }
     }
 

@@ -16,7 +16,8 @@ use crate::steps;
 use block::Tick;
 use core::ops::Range;
 use net::{Outgoing, SocketId};
-use nvme_subsystem::{ConnectionId, Io};
+use nvme_subsystem::limits::DISCOVERY_TRANSFER_MAX;
+use nvme_subsystem::{ConnectionId, Io, Queue};
 use nvme_tcp::controller::{Config, Connection as Tcp};
 use nvme_tcp::{Slot, Transmit, data_digest};
 
@@ -48,6 +49,8 @@ pub(crate) struct Input {
     pub(crate) requested: usize,
     /// The queue has many entries: much may be received at once.
     pub(crate) is_deep: bool,
+    /// It is a stranger's, and in the line of those that want a turn.
+    pub(crate) is_in_line: bool,
 }
 
 /// What leaves.
@@ -85,6 +88,8 @@ pub(crate) struct Connection {
     pub(crate) at_devices: usize,
     /// Receiving stopped: this command's data comes next and there is no memory for it.
     pub(crate) blocked: Option<Slot>,
+    /// A page for a stranger that has not been sent: nothing of it is received before.
+    pub(crate) page: Option<Slot>,
     /// The first half of a fused operation whose second has not arrived.
     pub(crate) first: Option<Slot>,
     pub(crate) input: Input,
@@ -108,6 +113,7 @@ impl Connection {
             commands,
             at_devices: 0,
             blocked: None,
+            page: None,
             first: None,
             input: Input::default(),
             output: Output::default(),
@@ -115,11 +121,18 @@ impl Connection {
     }
 
     /// After the queue got its size.
-    pub(crate) fn grow(&mut self, entries: u16) {
-        self.input.is_deep = entries >= DEEP_QUEUE_ENTRIES;
+    pub(crate) fn grow(&mut self, queue: &Queue) {
+        self.input.is_deep = queue.entries >= DEEP_QUEUE_ENTRIES;
         self.commands.resize_with(self.tcp.slot_count(), Command::default);
-        self.commands.iter_mut().for_each(|command| command.chunks.reserve());
+        if !queue.is_discovery {
+            self.commands.iter_mut().for_each(|command| command.chunks.reserve());
+        }
         self.output.releases.reserve(self.tcp.slot_count());
+    }
+
+    /// What arrives may be looked at.
+    pub(crate) fn may_receive(&self) -> bool {
+        self.id.is_some() && self.blocked.is_none() && self.page.is_none()
     }
 
     /// The slot of a command that is held.
@@ -189,7 +202,9 @@ impl Connection {
     /// Moves what the protocol wants to send into `outgoing`, as far as it fits.
     pub(crate) fn fill(&mut self, outgoing: &mut Outgoing) {
         let mut is_inside_reply = false;
-        while is_inside_reply || outgoing.has_room(COMMAND_PIECES_MAX, COMMAND_HEADER_BYTES_MAX) {
+        // Pages of strangers are copied.
+        let page = if self.is_host { 0 } else { DISCOVERY_TRANSFER_MAX as usize };
+        while is_inside_reply || outgoing.has_room(COMMAND_PIECES_MAX, COMMAND_HEADER_BYTES_MAX + page) {
             let Some(transmit) = self.tcp.poll_transmit() else { return };
             self.push(outgoing, &transmit);
             // The PDUs of one reply follow each other, and they share buffers: they go into the same send.
@@ -203,8 +218,17 @@ impl Connection {
     fn push(&mut self, outgoing: &mut Outgoing, transmit: &Transmit) {
         outgoing.push_bytes(transmit.head());
         let Some(payload) = transmit.payload else { return };
-        let chunks = &mut self.commands[payload.slot.index()].chunks;
+        let command = &mut self.commands[payload.slot.index()];
         let (offset, len) = (payload.offset as usize, payload.len as usize);
+        if !self.is_host {
+            let page = &command.rest_mut().bytes[offset..offset + len];
+            outgoing.push_bytes(page);
+            if transmit.has_digest {
+                outgoing.push_bytes(&data_digest([page]));
+            }
+            return;
+        }
+        let chunks = &mut command.chunks;
         // A buffer that a PDU boundary divides was moved into `outgoing` with its first part: it is the last one there.
         let digest = transmit.has_digest.then(|| {
             data_digest(chunks.parts(offset, len).map(|part| {

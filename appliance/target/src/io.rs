@@ -224,7 +224,7 @@ impl Target {
 }
 
 /// There is nobody to answer.
-fn forget(command: &mut Command) {
+pub(crate) fn forget(command: &mut Command) {
     command.reset();
     command.state = State::Answered;
 }

@@ -1,6 +1,9 @@
 //! Bounds of one core's target.
 
+use crate::command::Command;
+use crate::connection::Connection;
 use core::time::Duration;
+use nvme_subsystem::limits::{DISCOVERY_LOG_MEMORY_MAX, DISCOVERY_TRANSFER_MAX};
 
 /// Bytes of one buffer, and the boundary of a volume's address space that no buffer's data crosses. It divides an
 /// extent, so that a buffer's data lies in one piece on one drive.
@@ -85,10 +88,6 @@ pub const RESERVE_BUFFERS: usize = 4;
 /// The smallest arena: room for a few of the longest commands beside the reserve and what drives keep.
 pub const ARENA_BYTES_MIN: usize = 8 << 20;
 
-/// Pages for the host (Identify, logs) that wait for memory on one connection; more are refused, and may be asked for
-/// again. A host has a few admin commands on the way; one that has hundreds wants us to keep their pages.
-pub const PAGES_WAITING_MAX: usize = 16;
-
 /// Looks at the clock ([`TIMER_PERIOD`]), made while others wait for memory, after which a connection is closed that keeps
 /// some and does nothing with it: 15 seconds. Those that wait still get theirs before their hosts give up (Linux: 30 s).
 pub const IDLE_MEMORY_LOOKS_MAX: u32 = 150;
@@ -105,6 +104,42 @@ pub const STRANGERS_MAX: usize = 256;
 /// Of those, how many one source (IPv4 address, IPv6 /64) may have: some hosts behind one address, each with a persistent
 /// discovery connection. One more makes its own oldest go.
 pub const STRANGERS_PER_SOURCE_MAX: usize = 64;
+
+/// Slots of a stranger's queue, however many entries it asks for: event requests that wait, and as many again. What a host
+/// submits beyond that stays in its socket until some of its answers were sent.
+pub const STRANGER_SLOTS_MAX: u16 = 16;
+
+/// Bytes received at once from a stranger: a Connect with its data, or 28 commands.
+pub const STRANGER_STAGING_BYTES: usize = 2048;
+
+/// Strangers that get a turn in one round. In a turn one receives once, is answered what that brought, and at most one page; some
+/// 50 µs with the system calls (guessed), so that hosts wait 0.4 ms for any number of strangers.
+pub const STRANGER_TURNS_PER_ROUND_MAX: usize = 8;
+
+/// Bytes of heap that one stranger makes us keep at most; of the arena it has nothing. In the order of the sum below: its
+/// connection and commands; what it sent behind a page that it does not take; that page, or its Connect's data; the send that
+/// the page is in; the discovery log as its controller keeps it; and its controller, its names, the transport's slots (guessed
+/// as 4 KiB).
+pub const STRANGER_BYTES_MAX: usize = 144 << 10;
+
+/// All of them together: a small part of the 1 GiB that a node has at least.
+pub const STRANGERS_BYTES_MAX: usize = STRANGERS_MAX * STRANGER_BYTES_MAX;
+
+const _: () = assert!(
+    size_of::<Connection>()
+        + STRANGER_SLOTS_MAX as usize * size_of::<Command>()
+        + STRANGER_STAGING_BYTES
+        + DISCOVERY_TRANSFER_MAX as usize
+        + net::limits::SEND_MEMORY_MAX
+        + DISCOVERY_LOG_MEMORY_MAX
+        + (4 << 10)
+        <= STRANGER_BYTES_MAX
+);
+const _: () = assert!(STRANGERS_BYTES_MAX <= 36 << 20);
+const _: () = assert!(STRANGER_SLOTS_MAX as usize >= 2 * nvme_subsystem::limits::AER_MAX);
+const _: () = assert!(STRANGER_SLOTS_MAX <= nvme_tcp::limits::FEW_SLOTS);
+const _: () =
+    assert!(DISCOVERY_TRANSFER_MAX as usize + COMMAND_HEADER_BYTES_MAX <= net::limits::HEADER_BYTES_MAX);
 
 /// Connections of hosts. The rest of the sockets is for strangers and for those that are being closed.
 pub const HOST_CONNECTIONS_MAX: usize = net::limits::SOCKETS_MAX - STRANGERS_MAX - CLOSING_ROOM;

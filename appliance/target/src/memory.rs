@@ -84,7 +84,7 @@ impl Target {
     }
 
     /// A command has its buffers, or does not need them any more.
-    fn on_memory(
+    pub(crate) fn on_memory(
         &mut self,
         place: usize,
         connection: &mut Connection,
@@ -108,7 +108,7 @@ impl Target {
             }
             Transfer::ToHost => match purpose {
                 Purpose::Io(io) => self.start_io(place, connection, slot, io),
-                Purpose::Page(cqe) => self.answer_with_page(place, connection, slot, cqe),
+                Purpose::Page(room) => self.answer_with_page(place, connection, slot, room),
                 Purpose::Data | Purpose::Half(_) => unreachable!("that data comes from the host"),
             },
         }

@@ -65,7 +65,7 @@ impl Target {
     /// The data of a half is complete.
     pub(crate) fn on_half_data(&mut self, place: usize, connection: &mut Connection, slot: Slot, io: Io) {
         let command = connection.command(slot);
-        command.rest_mut().page = command.chunks.to_vec();
+        command.rest_mut().bytes = command.chunks.to_vec();
         command.chunks.clear();
         command.state = State::AwaitPartner(io);
         let Some(partner) = command.partner() else { return };
@@ -75,7 +75,7 @@ impl Target {
         // The younger of the two does the work.
         let is_second = matches!(io.kind, IoKind::CompareAndWrite { .. });
         let (first, second) = if is_second { (partner, slot) } else { (slot, partner) };
-        let expected = core::mem::take(&mut connection.command(first).rest_mut().page);
+        let expected = core::mem::take(&mut connection.command(first).rest_mut().bytes);
         let command = connection.command(second);
         command.rest_mut().expected = expected;
         let State::AwaitPartner(io) = command.state else { unreachable!("both halves are here") };

@@ -3,9 +3,10 @@
 use crate::Target;
 use crate::command::{Failure, Purpose, State, Transfer};
 use crate::connection::{Connection, Life};
-use crate::limits::{PAGES_WAITING_MAX, TRANSFER_BYTES_MAX};
+use crate::io::forget;
+use crate::limits::{STRANGER_SLOTS_MAX, TRANSFER_BYTES_MAX};
 use block::Tick;
-use nvme_spec::{Cqe, Sqe, Status};
+use nvme_spec::{Sqe, Status};
 use nvme_subsystem::{Action, Answer, Command, ConnectionId, Io, IoKind, Outcome};
 use nvme_tcp::Slot;
 use nvme_tcp::controller::{Data, Event, Queue, Reply};
@@ -48,6 +49,14 @@ impl Target {
         match outcome {
             Outcome::NeedsData { len } => {
                 self.need_data(place, connection, slot, (len as usize, data), Purpose::Data);
+            }
+            // What strangers get is made at once, outside the arena.
+            Outcome::Page { .. } if !connection.is_host => {
+                self.answer_stranger(place, connection, slot, data.len());
+            }
+            Outcome::Page { len } => {
+                let purpose = Purpose::Page(data.len());
+                self.need_memory(place, connection, slot, len as usize, purpose, Transfer::ToHost);
             }
             Outcome::Io(io) => self.on_io(place, connection, slot, io, data),
             Outcome::First(io) => self.on_first(place, connection, slot, io, data),
@@ -146,6 +155,13 @@ impl Target {
                 return self.answer(place, connection, slot, reply);
             }
         };
+        if matches!(purpose, Purpose::Data) && !connection.is_host {
+            // A Connect. It may take its host two minutes to send it all: no memory of the arena for that.
+            let command = connection.command(slot);
+            command.len = len;
+            command.rest_mut().bytes = vec![0; len];
+            return self.on_memory(place, connection, slot, purpose, transfer);
+        }
         self.need_memory(place, connection, slot, len, purpose, transfer);
     }
 
@@ -174,7 +190,13 @@ impl Target {
             Purpose::Half(io) => self.on_half_data(place, connection, slot, io),
             Purpose::Io(io) => self.start_io(place, connection, slot, io),
             Purpose::Data => {
-                let (sqe, data) = (command.sqe, command.chunks.to_vec());
+                let is_aside = command.rest().is_some_and(|rest| !rest.bytes.is_empty());
+                let data = if is_aside {
+                    core::mem::take(&mut command.rest_mut().bytes)
+                } else {
+                    command.chunks.to_vec()
+                };
+                let sqe = command.sqe;
                 let (Some(id), Some(sqe)) = (connection.id, sqe) else { return };
                 let tag = u32::try_from(slot.index()).expect("slots are numbered in 16 bits");
                 let data_len = u32::try_from(data.len()).expect("admin data is short");
@@ -190,16 +212,19 @@ impl Target {
     /// What the subsystems say about a command that needs nothing more from the host.
     fn on_outcome(&mut self, place: usize, connection: &mut Connection, slot: Slot, outcome: Outcome) {
         match outcome {
-            Outcome::Done(answer) => self.on_answer(place, connection, slot, answer),
+            Outcome::Done(answer) => {
+                self.answer(place, connection, slot, Reply::with_data(answer.cqe, 0));
+            }
             Outcome::Connected { answer, queue } => {
                 self.on_connected(connection, queue);
-                self.on_answer(place, connection, slot, answer);
+                self.answer(place, connection, slot, Reply::with_data(answer.cqe, 0));
             }
             Outcome::Held => connection.command(slot).state = State::Held(slot),
             Outcome::Io(_)
             | Outcome::First(_)
             | Outcome::Second(_)
             | Outcome::NeedsData { .. }
+            | Outcome::Page { .. }
             | Outcome::Abort { .. } => {
                 unreachable!("handled where the command arrived")
             }
@@ -209,10 +234,11 @@ impl Target {
     fn on_connected(&mut self, connection: &mut Connection, queue: nvme_subsystem::Queue) {
         connection.tcp.set_queue(Queue {
             entries: queue.entries,
+            slots_max: if queue.is_discovery { STRANGER_SLOTS_MAX } else { u16::MAX },
             is_admin: queue.qid == 0,
             is_flow_control_disabled: queue.is_flow_control_disabled,
         });
-        connection.grow(queue.entries);
+        connection.grow(&queue);
         if queue.qid != 0 {
             self.begun.push(connection.socket);
         }
@@ -224,40 +250,37 @@ impl Target {
         self.session_changes += 1;
     }
 
-    fn on_answer(&mut self, place: usize, connection: &mut Connection, slot: Slot, answer: Answer) {
-        let Answer { cqe, mut data } = answer;
-        if data.is_empty() || !cqe.status().is_success() {
-            return self.answer(place, connection, slot, Reply::with_data(cqe, 0));
-        }
-        if connection
-            .commands
-            .iter()
-            .filter(|command| command.rest().is_some_and(|rest| !rest.page.is_empty()))
-            .count()
-            >= PAGES_WAITING_MAX
-        {
-            return self.answer(place, connection, slot, Reply::status(Status::COMMAND_INTERRUPTED));
-        }
-        let len = data.len();
-        // A host may ask for a megabyte of a page that has a few bytes: the rest is not kept.
-        data.truncate(data.iter().rposition(|byte| *byte != 0).map_or(0, |last| last + 1));
-        data.shrink_to_fit();
-        connection.command(slot).rest_mut().page = data;
-        self.need_memory(place, connection, slot, len, Purpose::Page(cqe), Transfer::ToHost);
+    /// What the protocol answers now that there is room for it; `None` if there is nobody to hear it.
+    fn page(&mut self, connection: &mut Connection, slot: Slot, room: u32) -> Option<Answer> {
+        let (id, command) = (connection.id?, connection.command(slot));
+        let sqe = command.sqe.expect("a command in progress has its entry");
+        let tag = u32::try_from(slot.index()).expect("slots are numbered in 16 bits");
+        Some(self.subsystems.on_page(id, &Command { tag, sqe: &sqe, data_len: room }))
     }
 
-    /// The page of a completion has its memory now.
+    /// There is memory for the page that a command is answered with.
     pub(crate) fn answer_with_page(
         &mut self,
         place: usize,
         connection: &mut Connection,
         slot: Slot,
-        cqe: Cqe,
+        room: u32,
     ) {
-        let command = connection.command(slot);
-        let page = core::mem::take(&mut command.rest_mut().page);
-        command.chunks.fill(&page);
-        let len = u32::try_from(command.len).expect("a page is at most 1 MiB");
+        let Some(Answer { cqe, data, len }) = self.page(connection, slot, room) else {
+            return forget(connection.command(slot));
+        };
+        connection.command(slot).chunks.fill(&data);
+        self.answer(place, connection, slot, Reply::with_data(cqe, len));
+    }
+
+    /// A page for a stranger. Nothing more of it is looked at until that was sent.
+    fn answer_stranger(&mut self, place: usize, connection: &mut Connection, slot: Slot, room: u32) {
+        let Some(Answer { cqe, mut data, len }) = self.page(connection, slot, room) else { return };
+        data.resize(len as usize, 0);
+        if len > 0 {
+            connection.page = Some(slot);
+            connection.command(slot).rest_mut().bytes = data;
+        }
         self.answer(place, connection, slot, Reply::with_data(cqe, len));
     }
 

@@ -13,7 +13,10 @@
 use crate::Target;
 use crate::chunks::Part;
 use crate::connection::{Connection, Life};
-use crate::limits::{BULK_STAGING_BYTES, PLACED_BYTES_MIN, STAGING_BYTES, STAGING_SHALLOW_BYTES};
+use crate::limits::{
+    BULK_STAGING_BYTES, PLACED_BYTES_MIN, STAGING_BYTES, STAGING_SHALLOW_BYTES, STRANGER_STAGING_BYTES,
+    STRANGER_TURNS_PER_ROUND_MAX,
+};
 use block::Tick;
 use dma::DmaBuf;
 use net::{Ahead, Net, Received};
@@ -29,7 +32,7 @@ impl Target {
     /// Uses what has arrived, and says whether more is wanted. What arrives after the subsystems have forgotten the host
     /// stays where it is: there is nobody to say what its data is for, so no buffer for it either.
     pub(crate) fn pump(&mut self, place: usize, connection: &mut Connection, net: &mut Net, now: Tick) {
-        while connection.life == Life::Open && connection.id.is_some() && connection.blocked.is_none() {
+        while connection.life == Life::Open && connection.may_receive() {
             if connection.input.unread().is_empty() || self.is_stopping {
                 break;
             }
@@ -47,8 +50,7 @@ impl Target {
     fn watch(&self, connection: &mut Connection, net: &mut Net) {
         let is_wanted = match connection.life {
             Life::Open => {
-                connection.id.is_some()
-                    && connection.blocked.is_none()
+                connection.may_receive()
                     && !self.is_stopping
                     && connection.input.unread().is_empty()
                     && connection.tcp.want() != Want::Nothing
@@ -105,6 +107,32 @@ impl Target {
         received != Received::Nothing
     }
 
+    /// A stranger waits for a turn: it has sent something, or what it was answered has left.
+    pub(crate) fn line_up(&mut self, place: usize, connection: &mut Connection) {
+        if !connection.input.is_in_line {
+            connection.input.is_in_line = true;
+            self.line.push_back(place);
+        }
+    }
+
+    /// Gives a turn to those in line, as many as a round has time for; says whether there was anything to do.
+    pub(crate) fn serve_strangers(&mut self, net: &mut Net, now: Tick) -> usize {
+        let mut work = 0;
+        for _ in 0..STRANGER_TURNS_PER_ROUND_MAX {
+            let Some(place) = self.line.pop_front() else { break };
+            let Some(mut connection) = self.take(place) else { continue };
+            connection.input.is_in_line = false;
+            if connection.input.unread().is_empty() {
+                work += usize::from(self.on_readable(place, &mut connection, net, now));
+            } else {
+                self.pump(place, &mut connection, net, now);
+                work += 1;
+            }
+            self.put(place, connection);
+        }
+        work + self.line.len()
+    }
+
     fn on_placed(
         &mut self,
         place: usize,
@@ -153,7 +181,8 @@ impl Target {
 fn awaited_payload(connection: &Connection) -> Option<(Slot, Part)> {
     let Want::Payload { slot, offset, len } = connection.tcp.want() else { return None };
     let chunks = &connection.commands[slot.index()].chunks;
-    let is_long = connection.life == Life::Open && len as usize >= PLACED_BYTES_MIN;
+    // Strangers have no memory that could be lent.
+    let is_long = connection.is_host && connection.life == Life::Open && len as usize >= PLACED_BYTES_MIN;
     is_long.then(|| (slot, chunks.part(offset as usize, len as usize)))
 }
 
@@ -181,6 +210,7 @@ impl Placed {
 /// only a little does.
 fn staged_max(connection: &Connection) -> usize {
     match connection.input.requested {
+        _ if !connection.is_host => STRANGER_STAGING_BYTES,
         0 if connection.input.is_deep => STAGING_BYTES,
         0 => STAGING_SHALLOW_BYTES,
         _ => BULK_STAGING_BYTES,
@@ -246,7 +276,13 @@ fn use_bytes(connection: &mut Connection, now: Tick) -> Result<Next, ConnectionE
 /// Copies unread bytes to where they belong; says how many.
 fn copy_payload(connection: &mut Connection, slot: Slot, offset: usize, len: usize) -> usize {
     let unread = connection.input.unread();
-    let chunks = &mut connection.commands[slot.index()].chunks;
+    let command = &mut connection.commands[slot.index()];
+    if !connection.is_host {
+        let count = len.min(unread.len());
+        command.rest_mut().bytes[offset..offset + count].copy_from_slice(&unread[..count]);
+        return count;
+    }
+    let chunks = &mut command.chunks;
     let part = chunks.part(offset, len.min(unread.len()));
     let count = part.range.len();
     let buffer = chunks.bytes_mut(&part).expect("a command that awaits data has its buffers");

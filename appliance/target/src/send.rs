@@ -66,12 +66,17 @@ impl Target {
         while let Some(slot) = connection.output.releases.pop() {
             connection.command(slot).reset();
             connection.tcp.release(slot);
+            connection.page = connection.page.filter(|page| *page != slot);
         }
         if result.is_err() {
             self.close(connection, net);
             return;
         }
-        // Lists it again: there may be more to send, and the protocol may have waited for a free slot.
-        self.pump(place, connection, net, now);
+        // There may be more to send, and the protocol may have waited for a free slot.
+        if connection.is_host || connection.input.unread().is_empty() {
+            return self.pump(place, connection, net, now);
+        }
+        self.line_up(place, connection);
+        self.list(place, connection);
     }
 }

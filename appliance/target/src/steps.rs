@@ -149,7 +149,7 @@ impl Target {
                 compare(sent, stored)
             }
             IoKind::CompareAndWrite { span, .. } if command.step == 0 => {
-                let data = core::mem::take(&mut command.rest_mut().page);
+                let data = core::mem::take(&mut command.rest_mut().bytes);
                 command.chunks.put_data(&data);
                 let tag = |index| tag(CHUNKS_MAX + index);
                 self.plan_reads(batch, tag, &mut command.rest_mut().aside, io.volume, span)

@@ -7,6 +7,11 @@
 //! - A new one is always let in, and the oldest makes room: of the same source if that has its share, otherwise of the source
 //!   that has most. So who opens many connections competes with itself, and a host that has just come needs the
 //!   milliseconds of a Connect, not luck. (Refusing the new ones instead would let whoever came first keep everybody out.)
+//! - What one of them makes us keep is bounded (`STRANGER_BYTES_MAX`), and none of it is memory for IO: the data of a Connect and
+//!   the pages of the discovery subsystem stay outside the arena. Of these pages one at a time is made, and what comes behind it
+//!   stays in the socket until it was sent.
+//! - They share the core's time: a few of them have a turn in each round (`STRANGER_TURNS_PER_ROUND_MAX`), in the order in which
+//!   they have sent something, and little is received in each. Hosts do not stand in that line.
 //! - Nothing is counted beyond the connections that exist, so there is nothing to fill.
 
 use crate::limits::{STRANGERS_MAX, STRANGERS_PER_SOURCE_MAX};

@@ -51,6 +51,8 @@ pub struct Target {
     pub(crate) strangers: Strangers,
     /// Connections of hosts of a subsystem.
     pub(crate) host_connections: usize,
+    /// Places of those that want a turn.
+    pub(crate) line: VecDeque<usize>,
     by_socket: Vec<Option<usize>>,
     /// Connections that may have something to send.
     pub(crate) listed: Vec<usize>,
@@ -107,6 +109,7 @@ impl Target {
             free_places: (0..places).rev().collect(),
             strangers: Strangers::new(),
             host_connections: 0,
+            line: VecDeque::with_capacity(places),
             by_socket: vec![None; SOCKETS_MAX],
             listed: Vec::with_capacity(places),
             begun: Vec::new(),
@@ -194,9 +197,9 @@ impl Target {
         self.job_completions.pop_front()
     }
 
-    /// Starts commands that waited for memory, or for others; says how many.
+    /// Serves strangers, and starts commands that waited for memory, or for others; says how many.
     pub fn start_requests(&mut self, net: &mut Net, now: Tick) -> usize {
-        self.serve_waiting(net, now) + self.start_ready()
+        self.serve_strangers(net, now) + self.serve_waiting(net, now) + self.start_ready()
     }
 
     /// Hands this round's operations to the drives and its answers to the sockets; says how many operations have ended
@@ -256,7 +259,11 @@ impl Target {
             Event::Readable { socket } => {
                 let mut is_work = false;
                 self.with(socket, |target, place, connection| {
-                    is_work = target.on_readable(place, connection, net, now);
+                    if connection.is_host {
+                        is_work = target.on_readable(place, connection, net, now);
+                    } else {
+                        target.line_up(place, connection);
+                    }
                 });
                 return is_work;
             }
@@ -349,6 +356,7 @@ impl Target {
             }
         }
         self.blocked.retain(|blocked| *blocked != place);
+        self.line.retain(|waiting| *waiting != place);
         self.waiting.retain(|(waiting, _)| *waiting != place);
     }
 

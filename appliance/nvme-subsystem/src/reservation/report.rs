@@ -9,8 +9,8 @@ use zerocopy::{FromZeros, IntoBytes};
 /// Extended data structure: 128-bit host identifiers, the only ones that fabrics have (Base 2.1 §5.1.25.1.28).
 const EDS: u32 = 1;
 
-/// The report of a state, as long as the host asked for.
-pub(crate) fn report(state: &Reservation, sqe: &Sqe, data_len: u32) -> Result<Vec<u8>, Status> {
+/// How long a report the host asks for.
+pub(crate) fn check(sqe: &Sqe, data_len: u32) -> Result<u32, Status> {
     if sqe.cdw11.get() & EDS == 0 {
         return Err(Status::HOST_ID_INCONSISTENT.dnr());
     }
@@ -22,6 +22,11 @@ pub(crate) fn report(state: &Reservation, sqe: &Sqe, data_len: u32) -> Result<Ve
     if len != u64::from(data_len) {
         return Err(Status::INVALID_SGL_LENGTH.dnr());
     }
+    Ok(data_len)
+}
+
+/// The report of a state.
+pub(crate) fn report(state: &Reservation) -> Vec<u8> {
     let mut header = ReservationStatus::new_zeroed();
     header.generation = U32::new(state.generation);
     header.rtype = state.rtype().0;
@@ -36,6 +41,5 @@ pub(crate) fn report(state: &Reservation, sqe: &Sqe, data_len: u32) -> Result<Ve
         entry.hostid = registrant.host;
         page.extend_from_slice(entry.as_bytes());
     }
-    page.resize(usize::try_from(data_len).unwrap_or(0), 0);
-    Ok(page)
+    page
 }

@@ -100,6 +100,7 @@ impl Cluster {
         }
         match outcome {
             Outcome::Done(answer) => Some(answer),
+            Outcome::Page { len } => Some(self.host.page(connection, &command, len)),
             Outcome::Held => None,
             other => panic!("{other:?}"),
         }

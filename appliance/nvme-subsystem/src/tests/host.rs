@@ -190,7 +190,19 @@ impl Host {
     pub(super) fn outcome(&mut self, connection: ConnectionId, sqe: Sqe, data_len: u32) -> Outcome {
         self.next_tag += 1;
         let command = Command { tag: self.next_tag, sqe: &sqe, data_len };
-        self.target.on_command(connection, &command, self.now)
+        match self.target.on_command(connection, &command, self.now) {
+            Outcome::Page { len } => Outcome::Done(self.page(connection, &command, len)),
+            outcome => outcome,
+        }
+    }
+
+    /// There is room for the page of a command; it is as the host gets it.
+    pub(super) fn page(&mut self, connection: ConnectionId, command: &Command<'_>, room: u32) -> Answer {
+        assert!((1..=command.data_len).contains(&room));
+        let mut answer = self.target.on_page(connection, command);
+        assert!(answer.data.len() <= answer.len as usize && answer.len <= room);
+        answer.data.resize(answer.len as usize, 0);
+        answer
     }
 
     /// An admin command that is answered at once.

@@ -2,6 +2,7 @@
 
 use super::host::{Ask, Host, NODE_NQN, NQN, closed, data, get_log, namespace, target};
 use crate::Outcome;
+use nvme_spec::identify::Cns;
 use nvme_spec::log::{
     AnaGroup, AnaHeader, DiscoveryEntry, DiscoveryHeader, EffectsLog, ErrorEntry, FirmwareSlotLog, LogPage,
     SmartLog,
@@ -156,6 +157,10 @@ fn discovery_log() {
         ]
     );
     assert_eq!(rest[2048..], [0; 1024]);
+    // Anybody may ask for as much as Identify says (MDTS), and no more.
+    assert_eq!(host.identify(Cns::CONTROLLER, 0).expect("it exists")[77], 2);
+    assert_eq!(host.log(LogPage::DISCOVERY, 0, 16 << 10).map(|page| page.len()), Ok(16 << 10));
+    assert_eq!(host.log(LogPage::DISCOVERY, 0, (16 << 10) + 4), Err(Status::INVALID_FIELD.dnr()));
     assert_eq!(host.log(LogPage::SMART, 0, 512), Err(Status::INVALID_LOG_PAGE.dnr()));
     // A controller with namespaces has no discovery log.
     let connection = host.accept();

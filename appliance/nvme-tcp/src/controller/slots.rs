@@ -7,7 +7,7 @@
 //!
 //! Invariant: a command identifier's bit is set from `take` to `finish`; `live` counts the bits.
 
-use crate::limits::SLOTS_PER_ENTRY;
+use crate::limits::FEW_SLOTS;
 use crate::wire::Slot;
 use block::Tick;
 use nvme_spec::{Cqe, Status};
@@ -115,8 +115,8 @@ const _: () = assert!(CID_WORDS * 64 == 1 << 16);
 pub(super) struct Slots {
     commands: Vec<Command>,
     free: Vec<u16>,
-    /// A bit for each identifier that is live. Empty while there are a few slots: 8 KiB for whoever opens a connection
-    /// would be much.
+    /// A bit for each identifier that is live. Empty while there are a few slots ([`FEW_SLOTS`]): 8 KiB for whoever opens a
+    /// connection would be much.
     cids: Vec<u64>,
     live: u16,
 }
@@ -135,7 +135,7 @@ impl Slots {
         self.free.reserve_exact(self.commands.len().saturating_sub(self.free.len()));
         // The lowest is taken next: buffers of few slots stay in the caches.
         self.free.splice(0..0, (have..count).rev());
-        if count > SLOTS_PER_ENTRY && self.cids.is_empty() {
+        if count > FEW_SLOTS && self.cids.is_empty() {
             let is_live = |command: &&Command| !matches!(command.state, State::Free | State::Sent);
             let live: Vec<u16> = self.commands.iter().filter(is_live).map(|command| command.cid).collect();
             self.cids = vec![0; CID_WORDS];

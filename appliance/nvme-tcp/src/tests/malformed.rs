@@ -58,7 +58,12 @@ fn ready(digests: Digests) -> Connection {
     let mut request = ic_req();
     request.dgst = digests.to_bits();
     assert_eq!(feed(&mut connection, request.as_bytes()), None);
-    connection.set_queue(Queue { entries: 4, is_admin: false, is_flow_control_disabled: false });
+    connection.set_queue(Queue {
+        entries: 4,
+        slots_max: u16::MAX,
+        is_admin: false,
+        is_flow_control_disabled: false,
+    });
     if digests == Digests::default() {
         assert_eq!(feed(&mut connection, capsule(5, Sgl::transport(8192)).as_bytes()), None);
         assert_eq!(connection.in_flight(), 1);

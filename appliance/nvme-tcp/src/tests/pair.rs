@@ -27,7 +27,12 @@ impl Default for Options {
         Self {
             host: host::Config { in_capsule_max: 16384, ..host::Config::default() },
             controller: controller::Config::default(),
-            queue: controller::Queue { entries: 32, is_admin: false, is_flow_control_disabled: false },
+            queue: controller::Queue {
+                entries: 32,
+                slots_max: u16::MAX,
+                is_admin: false,
+                is_flow_control_disabled: false,
+            },
             chunk: usize::MAX,
         }
     }

@@ -64,7 +64,12 @@ fn drive(connection: &mut Connection, mut bytes: &[u8], random: &mut Random) {
             }
             if !is_connected {
                 is_connected = true;
-                connection.set_queue(Queue { entries: 8, is_admin: false, is_flow_control_disabled: true });
+                connection.set_queue(Queue {
+                    entries: 8,
+                    slots_max: u16::MAX,
+                    is_admin: false,
+                    is_flow_control_disabled: true,
+                });
             }
         }
     }

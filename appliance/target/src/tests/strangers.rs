@@ -1,10 +1,12 @@
 //! Connections that anybody can open: how many there are, what they cost, and whom they keep out.
 
 use super::host::{Host, Queue, Which, pattern};
+use super::known_bugs::ic_req;
 use super::{Bench, NO_DIGESTS};
 use crate::command::Command;
 use crate::connection::Connection;
-use crate::limits::{STRANGERS_MAX, STRANGERS_PER_SOURCE_MAX};
+use crate::limits::{STRANGER_TURNS_PER_ROUND_MAX, STRANGERS_MAX, STRANGERS_PER_SOURCE_MAX};
+use block::Tick;
 use nix::sys::socket::{
     AddressFamily, SockFlag, SockType, SockaddrIn, bind, connect, setsockopt, socket, sockopt,
 };
@@ -14,6 +16,10 @@ use std::io::{Read, Write};
 use std::net::{SocketAddr, SocketAddrV4, TcpStream};
 use std::os::fd::AsRawFd;
 use std::thread;
+use zerocopy::IntoBytes;
+
+/// Until then an ICReq is awaited, of all that come at the beginning.
+const IC_REQ: Tick = Tick(10_000_000_000);
 
 /// A connection from 127.0.0.`last`.
 fn from(last: u8, to: SocketAddr) -> TcpStream {
@@ -106,6 +112,30 @@ fn discovery_is_open_to_strangers() {
     assert_eq!(ended(&bench), 1);
     bench.until(|bench| bench.net.sockets() == STRANGERS_PER_SOURCE_MAX);
     assert!(is_closed(&mut queue.stream()), "it was the oldest");
+}
+
+/// Goal: strangers share the core's time: however many have sent something, a few of them have a turn in each round, and all of
+/// them get one.
+#[test]
+fn strangers_take_turns() {
+    const COUNT: usize = 3 * STRANGER_TURNS_PER_ROUND_MAX;
+    let mut bench = Bench::new();
+    let mut list = Vec::new();
+    open(&mut bench, &mut list, 4, COUNT);
+    for stream in &mut list {
+        stream.write_all(ic_req().as_bytes()).expect("sent");
+    }
+    let answered = |bench: &Bench| {
+        let all = bench.target.connections.iter().flatten();
+        all.filter(|connection| connection.tcp.poll_deadline().is_some_and(|at| at > IC_REQ)).count()
+    };
+    let mut before = 0;
+    while before < COUNT {
+        bench.turn();
+        let now = answered(&bench);
+        assert!(now - before <= STRANGER_TURNS_PER_ROUND_MAX, "{} in a round", now - before);
+        before = now;
+    }
 }
 
 /// Goal: a stranger costs a few KiB beside its socket, whatever it sends: half a PDU, an ICReq, a Connect without its data.

@@ -64,6 +64,13 @@ impl Hot {
     pub(crate) fn new() -> Self {
         Self { sockets: Vec::with_capacity(HOT_SOCKETS_MAX), turn: 0 }
     }
+
+    /// All of them are tried again, once those were whom the last round did not reach.
+    pub(crate) fn begin_round(&mut self) {
+        if self.turn >= self.sockets.len() {
+            self.turn = 0;
+        }
+    }
 }
 
 impl<C: Cargo> Sockets<C> {
@@ -146,7 +153,6 @@ impl<C: Cargo> Sockets<C> {
             }
             self.hot.sockets.swap_remove(self.hot.turn);
         }
-        self.hot.turn = 0;
         None
     }
 

@@ -4,8 +4,11 @@
 //!  armed: the kernel watches ── somebody waits ──▶ waiting: a few are let in, in each round ── nobody else ──▶ armed
 //!                                                     └── no descriptor, no memory ──▶ idle ── rearm() ──▶ armed
 //! ```
-//! Invariant: a round lets at most [`ACCEPTS_PER_ROUND_MAX`] in, whoever and however many wait; so those who are in are served
-//! beside any crowd. (An accept operation that the kernel repeats by itself takes all that come while it runs: with
+//! Invariants
+//! - A round lets at most [`ACCEPTS_PER_ROUND_MAX`] in, whoever and however many wait; so those who are in are served beside any crowd.
+//! - Listeners take turns, so that a crowd at one of them does not shut the others.
+//!
+//! (An accept operation that the kernel repeats by itself takes all that come while it runs: with
 //! thousands of connections that is most of a second in one call.)
 
 use crate::limits::{
@@ -61,12 +64,14 @@ pub(crate) struct Doors {
     waiting: usize,
     /// How many more come in in this round.
     left: usize,
+    /// The listener that is asked next.
+    turn: usize,
     is_open: bool,
 }
 
 impl Doors {
     pub(crate) fn new() -> Self {
-        Self { listeners: Vec::new(), waiting: 0, left: ACCEPTS_PER_ROUND_MAX, is_open: true }
+        Self { listeners: Vec::new(), waiting: 0, left: ACCEPTS_PER_ROUND_MAX, turn: 0, is_open: true }
     }
 
     pub(crate) fn listen(
@@ -130,15 +135,21 @@ impl Doors {
         self.left = ACCEPTS_PER_ROUND_MAX;
     }
 
+    /// Somebody may come in in this round.
+    pub(crate) fn lets_in(&self) -> bool {
+        self.waiting > 0 && self.left > 0
+    }
+
     /// Lets the next one in, unless enough came in this round.
     pub(crate) fn next(&mut self, ring: &mut Ring) -> Option<Accepted> {
-        if self.waiting == 0 || self.left == 0 {
+        if !self.lets_in() {
             return None;
         }
-        for (index, listener) in self.listeners.iter_mut().enumerate() {
-            let Some(listener) = listener.as_mut().filter(|listener| listener.state == State::Waiting) else {
-                continue;
-            };
+        for _ in 0..self.listeners.len() {
+            let index = self.turn;
+            self.turn = (index + 1) % self.listeners.len();
+            let is_waiting = |listener: &&mut Listener| listener.state == State::Waiting;
+            let Some(listener) = self.listeners[index].as_mut().filter(is_waiting) else { continue };
             while self.left > 0 {
                 self.left -= 1;
                 match accept4(listener.fd.as_raw_fd(), SockFlag::SOCK_CLOEXEC) {

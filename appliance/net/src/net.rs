@@ -256,11 +256,13 @@ impl Net {
         self.spread.as_ref().map(|spread| spread.loads()).unwrap_or_default()
     }
 
-    /// Hands everything started to the kernel and to other cores. Called once per round.
+    /// Hands everything started to the kernel and to other cores. Called once per round, which ends here: the next one looks at
+    /// everybody again, whoever still has something to say.
     pub fn flush(&mut self) {
         self.home.flush();
         if let Some(spread) = &mut self.spread {
             spread.flush();
+            spread.begin_round();
         }
     }
 

@@ -49,6 +49,8 @@ pub(crate) struct Sockets<C: Cargo> {
     pub(crate) zero_copy: ZeroCopy<C>,
     pub(crate) doors: Doors,
     events: VecDeque<Event>,
+    /// The kernel has reported something; before it may report the next, a hot socket is tried.
+    is_turn_of_hot: bool,
     pub(crate) waker: Waker,
     /// The kernel writes the eventfd's counter here.
     wake_count: Box<[u8; 8]>,
@@ -87,6 +89,7 @@ impl<C: Cargo> Sockets<C> {
             zero_copy: ZeroCopy::new(zero_copy_bytes_max),
             doors: Doors::new(),
             events: VecDeque::with_capacity(COMPLETIONS_MAX as usize),
+            is_turn_of_hot: false,
             waker,
             wake_count: Box::new([0; 8]),
             is_wake_armed: false,
@@ -115,9 +118,15 @@ impl<C: Cargo> Sockets<C> {
         self.sockets.len()
     }
 
-    /// Hands everything started to the kernel. Called once per round.
+    /// Hands everything started to the kernel. Called once per round, which ends here, also if there are more events.
     pub(crate) fn flush(&mut self) {
         self.ring.flush();
+        self.begin_round();
+    }
+
+    fn begin_round(&mut self) {
+        self.doors.begin_round();
+        self.hot.begin_round();
     }
 
     /// Sleeps until something happens, another thread wakes us, or `timeout` has passed.
@@ -137,10 +146,12 @@ impl<C: Cargo> Sockets<C> {
         self.ring.wait(timeout);
     }
 
-    /// The next event. After `None` a new round over the hot sockets begins.
+    /// The next event. After `None` a new round begins. However much the kernel has to report, a round asks at the doors, and tries
+    /// the hot sockets in turn with it.
     pub(crate) fn poll(&mut self) -> Option<Event> {
         loop {
-            if let Some(event) = self.poll_ring() {
+            // Before a newcomer gets the place of one that is gone.
+            if let Some(event) = self.events.pop_front() {
                 return Some(event);
             }
             if let Some(accepted) = self.doors.next(&mut self.ring) {
@@ -151,11 +162,22 @@ impl<C: Cargo> Sockets<C> {
                 }
                 continue;
             }
-            let event = self.next_hot();
-            if event.is_none() {
-                self.doors.begin_round();
+            if mem::take(&mut self.is_turn_of_hot)
+                && let Some(event) = self.next_hot()
+            {
+                return Some(event);
             }
-            return event;
+            if let Some(event) = self.poll_ring() {
+                self.is_turn_of_hot = true;
+                return Some(event);
+            }
+            if let Some(event) = self.next_hot() {
+                return Some(event);
+            }
+            if !self.doors.lets_in() {
+                self.begin_round();
+                return None;
+            }
         }
     }
 

@@ -90,6 +90,8 @@ pub(crate) struct Spread {
     served: Option<SocketId>,
     /// The core that is heard next.
     turn: usize,
+    /// The kernel has been asked in this round, for what concerns the home core itself.
+    has_asked_home: bool,
 }
 
 impl Link {
@@ -149,6 +151,7 @@ impl Spread {
             iovecs: Vec::with_capacity(crate::limits::PIECES_MAX),
             served: None,
             turn: 0,
+            has_asked_home: false,
         };
         Ok((spread, seeds))
     }
@@ -278,6 +281,11 @@ impl Spread {
         self.links[core].order(Order::Close { socket: id });
     }
 
+    /// The next round begins, also if cores have more to say: there, too, newcomers are looked for.
+    pub(crate) fn begin_round(&mut self) {
+        self.has_asked_home = false;
+    }
+
     /// Hands all orders on; says whether all of them have a slot.
     pub(crate) fn flush(&mut self) -> bool {
         self.leave_served();
@@ -299,21 +307,35 @@ impl Spread {
             if let Some(event) = self.events.pop_front() {
                 return Some(event);
             }
-            if let Some((core, news)) = self.next_news() {
-                if let Some(event) = self.on_news(home, core, news) {
-                    return Some(event);
+            if !self.has_asked_home {
+                let event = self.ask_home(home);
+                if event.is_some() {
+                    return event;
                 }
-            } else if let Some(event) = home.poll_ring() {
-                return Some(event);
-            } else if let Some(accepted) = home.doors.next(&mut home.ring) {
-                if let Some(event) = self.place(accepted) {
-                    return Some(event);
-                }
-            } else {
+                self.has_asked_home = true;
+            }
+            let Some((core, news)) = self.next_news() else {
                 home.doors.begin_round();
+                self.begin_round();
                 return None;
+            };
+            if let Some(event) = self.on_news(home, core, news) {
+                return Some(event);
             }
         }
+    }
+
+    /// Who woke the core, and who is at the doors. Asked before the cores, who may have more to say than a round takes.
+    fn ask_home(&mut self, home: &mut Sockets<Outgoing>) -> Option<Event> {
+        if let Some(event) = home.poll_ring() {
+            return Some(event);
+        }
+        while let Some(accepted) = home.doors.next(&mut home.ring) {
+            if let Some(event) = self.place(accepted) {
+                return Some(event);
+            }
+        }
+        None
     }
 
     /// One message of each core in turn.

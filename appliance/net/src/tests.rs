@@ -218,6 +218,74 @@ fn a_crowd_comes_in_by_and_by() {
     assert_eq!(rounds, [full, full, full, 1]);
 }
 
+/// Goal: a crowd at one listener does not keep those at another one out, not for a round.
+#[test]
+fn listeners_take_turns() {
+    let mut net = Net::new(Waker::new().expect("an eventfd")).expect("an io_uring");
+    let mut listen = || net.listen("127.0.0.1:0".parse().expect("an address")).expect("a port");
+    let ((_, crowded), (quiet, address)) = (listen(), listen());
+    let connect = |address| TcpStream::connect(address).expect("there is room to wait");
+    let crowd: Vec<TcpStream> = (0..3 * ACCEPTS_PER_ROUND_MAX).map(|_| connect(crowded)).collect();
+    let _other = connect(address);
+    net.flush();
+    let mut accepted = Vec::new();
+    while let Some(event) = net.poll() {
+        let Event::Accepted { listener, .. } = event else { panic!("{event:?}") };
+        accepted.push(listener);
+    }
+    assert!(accepted.len() <= ACCEPTS_PER_ROUND_MAX && accepted.contains(&quiet), "{accepted:?}");
+    drop(crowd);
+}
+
+/// Goal: while more sockets have something in every round than a round takes, the hot ones are tried all the same, and newcomers come
+/// in. Method: rounds of four events, and sockets whose bytes are never used up, half of them not hot.
+#[test]
+fn busy_sockets_keep_nobody_waiting() {
+    let mut bench = connected();
+    let address = bench.stream.peer_addr().expect("an address");
+    let (mut streams, mut sockets) = (vec![bench.stream], vec![bench.socket]);
+    while sockets.len() < 2 * HOT_SOCKETS_MAX {
+        streams.push(TcpStream::connect(address).expect("somebody listens"));
+        sockets.push(wait_for(&mut bench.net, |event| match event {
+            Event::Accepted { socket, .. } => Some(socket),
+            _ => None,
+        }));
+    }
+    streams.iter_mut().for_each(|stream| stream.write_all(&[1; 4096]).expect("sent"));
+    sockets.iter().for_each(|socket| bench.net.watch(*socket, true));
+    let _newcomer = TcpStream::connect(address).expect("somebody listens");
+    let mut is_let_in = false;
+    let mut waiting = sockets.clone();
+    for _ in 0..300 {
+        for _ in 0..4 {
+            match bench.net.poll() {
+                Some(Event::Readable { socket }) => {
+                    let received = receive_now(&mut bench.net, socket, &mut [], &mut [0]);
+                    assert_eq!(received, Received::Bytes(1));
+                    waiting.retain(|other| *other != socket);
+                }
+                Some(Event::Accepted { .. }) => is_let_in = true,
+                other => panic!("a round is longer: {other:?}"),
+            }
+        }
+        bench.net.flush();
+    }
+    assert_eq!((waiting, is_let_in), (vec![], true));
+}
+
+/// Goal: the end of a connection is told before somebody else has its place.
+#[test]
+fn end_is_told_before_the_place_is_taken() {
+    let mut bench = connected();
+    let _newcomer = TcpStream::connect(bench.stream.peer_addr().expect("an address")).expect("it waits");
+    bench.net.flush();
+    bench.net.close(bench.socket);
+    let Some(Event::Closed { socket }) = bench.net.poll() else { panic!("one is gone") };
+    assert_eq!(socket, bench.socket);
+    let Some(Event::Accepted { socket, .. }) = bench.net.poll() else { panic!("another one comes") };
+    assert_eq!(socket.index(), bench.socket.index());
+}
+
 /// Goal: nothing is said about a connection that nobody watches any more.
 #[test]
 fn unwatched_connections_are_left_alone() {

@@ -333,6 +333,36 @@ fn one_place_in_one_round() {
     drop(core);
 }
 
+/// Goal: while cores have more to say than a round takes, newcomers come in. Method: rounds of one event, and two connections whose
+/// bytes never end.
+#[test]
+fn busy_cores_keep_no_newcomer_out() {
+    let (mut net, address, mut core) = by_hand();
+    let mut busy: Vec<_> = (0..2).map(|_| accept(&mut net, address)).collect();
+    for (socket, stream) in &mut busy {
+        net.watch(*socket, true);
+        stream.write_all(b"x").expect("sent");
+    }
+    net.flush();
+    core.round();
+    let _newcomer = TcpStream::connect(address).expect("somebody listens");
+    let mut staging = staging();
+    for _ in 0..300 {
+        match net.poll() {
+            Some(Event::Accepted { .. }) => return,
+            Some(Event::Readable { socket }) => {
+                assert_eq!(net.receive(socket, &mut [], &mut staging, 1), Received::Bytes(1));
+                let stream = busy.iter_mut().find(|(busy, _)| *busy == socket).map(|(_, stream)| stream);
+                stream.expect("one of them").write_all(b"x").expect("sent");
+            }
+            other => panic!("there is always something: {other:?}"),
+        }
+        net.flush();
+        core.round();
+    }
+    panic!("nobody was let in");
+}
+
 /// Goal: a connection goes to the core that has the fewest, also after others have gone.
 #[test]
 fn connections_are_spread_evenly() {

@@ -62,6 +62,8 @@ pub(crate) struct Doors {
     listeners: Vec<Option<Listener>>,
     /// Listeners at which somebody may wait.
     waiting: usize,
+    /// Listeners at which nobody looks.
+    idle: usize,
     /// How many more come in in this round.
     left: usize,
     /// The listener that is asked next.
@@ -71,7 +73,14 @@ pub(crate) struct Doors {
 
 impl Doors {
     pub(crate) fn new() -> Self {
-        Self { listeners: Vec::new(), waiting: 0, left: ACCEPTS_PER_ROUND_MAX, turn: 0, is_open: true }
+        Self {
+            listeners: Vec::new(),
+            waiting: 0,
+            idle: 0,
+            left: ACCEPTS_PER_ROUND_MAX,
+            turn: 0,
+            is_open: true,
+        }
     }
 
     pub(crate) fn listen(
@@ -89,7 +98,7 @@ impl Doors {
     /// Lets nobody in any more.
     pub(crate) fn close(&mut self) {
         self.is_open = false;
-        self.waiting = 0;
+        (self.waiting, self.idle) = (0, 0);
         for place in &mut self.listeners {
             let Some(listener) = place else { continue };
             if listener.state == State::Armed {
@@ -101,11 +110,17 @@ impl Doors {
         }
     }
 
+    /// Somebody may wait where nobody looks.
+    pub(crate) fn is_shut(&self) -> bool {
+        self.idle > 0
+    }
+
     /// Listens again where that had failed for want of descriptors or memory.
     pub(crate) fn rearm(&mut self, ring: &mut Ring) {
         if !self.is_open {
             return;
         }
+        self.idle = 0;
         for (index, listener) in self.listeners.iter_mut().enumerate() {
             if let Some(listener) = listener.as_mut().filter(|listener| listener.state == State::Idle) {
                 listener.arm(ring, ListenerId(index));
@@ -122,6 +137,7 @@ impl Doors {
             let is_waiting = result >= 0;
             listener.state = if is_waiting { State::Waiting } else { State::Idle };
             self.waiting += usize::from(is_waiting);
+            self.idle += usize::from(!is_waiting);
         }
     }
 
@@ -171,6 +187,7 @@ impl Doors {
                     // No descriptor, no memory: `rearm` tries again later.
                     Err(_) => {
                         self.waiting -= 1;
+                        self.idle += 1;
                         listener.state = State::Idle;
                         break;
                     }

@@ -136,6 +136,12 @@ impl Net {
         self.home.doors.close();
     }
 
+    /// Accepting has failed for want of descriptors or memory: until [`Net::rearm`] nobody is let in there.
+    #[must_use]
+    pub fn is_shut(&self) -> bool {
+        self.home.doors.is_shut()
+    }
+
     /// Listens again where accepting had failed for want of descriptors or memory. Called now and then.
     pub fn rearm(&mut self) {
         self.home.doors.rearm(&mut self.home.ring);

@@ -8,6 +8,9 @@ pub const MESSAGES_MAX: usize = 1024;
 /// Socket events taken in one round, so that devices are looked at again soon.
 pub const EVENTS_PER_ROUND_MAX: usize = 256;
 
+/// The time after which accepting is tried again that had failed for want of descriptors or memory. Nobody says when there are some.
+pub const REOPEN_PERIOD: Duration = Duration::from_millis(100);
+
 /// How long a balanced core spins after its last work. Guess: several times a fast drive's latency.
 pub const SPIN: Duration = Duration::from_micros(50);
 

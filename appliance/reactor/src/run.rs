@@ -1,7 +1,7 @@
 //! The loop of one core, on one page.
 
 use crate::idle::{Idle, Rest};
-use crate::limits::EVENTS_PER_ROUND_MAX;
+use crate::limits::{EVENTS_PER_ROUND_MAX, REOPEN_PERIOD};
 use crate::{Mailbox, Polling, Sleep};
 use block::Tick;
 use net::{Event, Net};
@@ -52,6 +52,7 @@ pub fn run<A: App>(app: &mut A, net: &mut Net, mailbox: &mut Mailbox<A::Message>
     let clock = || Tick(u64::try_from(epoch.elapsed().as_nanos()).unwrap_or(u64::MAX));
     let mut start = clock();
     let mut idle = Idle::new(polling, start);
+    let mut doors = Doors::default();
     while !app.is_finished() {
         let mut round = Round { net, now: start, busy_permille: idle.busy_permille() };
         let mut work = app.poll_devices(&mut round);
@@ -71,13 +72,37 @@ pub fn run<A: App>(app: &mut A, net: &mut Net, mailbox: &mut Mailbox<A::Message>
             // What it started is handed on in the next round; there must be one.
             work += 1;
         }
+        work += usize::from(doors.on_round(round.net, start));
         // The end of a round is the start of the next: the clock is read once.
         let end = clock();
         idle.on_round(work > 0, start, end);
         start = end;
-        if work == 0 && rest(app, net, mailbox, &idle, end) == Rested::AWhile {
+        if work == 0 && rest(app, net, mailbox, (&idle, &doors), end) == Rested::AWhile {
             start = clock();
         }
+    }
+}
+
+/// When listeners are tried again at which nobody could be let in.
+#[derive(Debug, Default)]
+struct Doors {
+    reopen_at: Option<Tick>,
+}
+
+impl Doors {
+    /// Says whether some are tried now.
+    fn on_round(&mut self, net: &mut Net, now: Tick) -> bool {
+        if !net.is_shut() {
+            self.reopen_at = None;
+            return false;
+        }
+        let at = *self.reopen_at.get_or_insert_with(|| now.after(REOPEN_PERIOD));
+        if now < at {
+            return false;
+        }
+        self.reopen_at = None;
+        net.rearm();
+        true
     }
 }
 
@@ -92,7 +117,7 @@ fn rest<A: App>(
     app: &mut A,
     net: &mut Net,
     mailbox: &mut Mailbox<A::Message>,
-    idle: &Idle,
+    (idle, doors): (&Idle, &Doors),
     now: Tick,
 ) -> Rested {
     if !idle.wants_sleep(now) {
@@ -102,7 +127,8 @@ fn rest<A: App>(
     // From here on senders wake us; so a message that the next line does not see ends the sleep.
     mailbox.waker().begin_sleep();
     if !mailbox.has_message() {
-        match idle.rest(now, app.deadline(), Some(app.prepare_sleep())) {
+        let deadline = [app.deadline(), doors.reopen_at].into_iter().flatten().min();
+        match idle.rest(now, deadline, Some(app.prepare_sleep())) {
             Rest::Wait(time) | Rest::Sleep(time) => net.wait(time),
             rest @ (Rest::Spin | Rest::Yield) => rested = pause(rest),
         }

@@ -1,5 +1,7 @@
 //! Drives of the kernel and of memory behave alike; the loop runs, sleeps and wakes.
 
+mod doors;
+
 use crate::{
     App, Device, FileConfig, FileDevice, FileError, Mode, Polling, RamDevice, Round, Sleep, mailbox, run,
 };

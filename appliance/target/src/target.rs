@@ -235,7 +235,6 @@ impl Target {
             return;
         }
         self.next_timer = now.after(TIMER_PERIOD);
-        net.rearm();
         let is_memory_short = !self.blocked.is_empty() || !self.waiting.is_empty();
         for place in 0..self.connections.len() {
             let Some(mut connection) = self.take(place) else { continue };

@@ -1,12 +1,15 @@
 //! Drives on a bench: runs probes and jobs against them as the engine does, and pulls the plug.
 
 use super::{job, tank, uuid, volume};
-use crate::{DriveId, Finding, Found, Imported, Job, JobError, Pool, Probe, begin_create_pool, import};
+use crate::{
+    DriveId, Finding, Found, Imported, Job, JobError, KnownDrive, MemberIndex, OfflinePool, Pool, Probe,
+    begin_create_pool, import,
+};
 use block::{BlockDevice, Completion, Op, Tag};
-use control::CreatePool;
+use control::{ControlError, CreatePool};
 use core::hash::Hash;
 pub(super) use sim::PowerCut;
-use sim::{Drive, Random, SimDrive, Steps};
+use sim::{Drive, Faults, Random, SimDrive, Steps};
 
 /// In the tags of the second of two jobs.
 const JOB_MARK: u64 = 1 << 40;
@@ -123,10 +126,19 @@ impl Bench {
 
     /// Works on one job of a pool, or two beside each other, until each has a result.
     pub(super) fn work(&mut self, pool: &Pool, jobs: &mut [&mut Job]) -> Result<(), PowerCut> {
+        self.work_on(|member| pool.drive(member), jobs)
+    }
+
+    /// The same on drives that may be of no pool.
+    pub(super) fn work_on(
+        &mut self,
+        drive_of: impl Fn(MemberIndex) -> DriveId,
+        jobs: &mut [&mut Job],
+    ) -> Result<(), PowerCut> {
         while jobs.iter().any(|job| job.result().is_none()) {
             for (job, mark) in jobs.iter_mut().zip([0, JOB_MARK]) {
                 while let Some((member, tag, op)) = job.poll_op(|len| Some(vec![0xaa; len])) {
-                    let drive = pool.drive(member).0;
+                    let drive = drive_of(member).0;
                     self.note((drive, tag, op_number(&op), op.range()))?;
                     let drive = &mut self.drives[usize::try_from(drive).expect("few drives")];
                     drive.submit(Tag(tag.0 | mark), op).expect("a job stays within its depth");
@@ -156,14 +168,29 @@ impl Bench {
     /// Creates a pool from the drives as they are now.
     pub(super) fn create(&mut self, request: &CreatePool) -> Result<Result<Pool, JobError>, PowerCut> {
         let Imported { drives, offline, .. } = self.import();
-        let mut uuids = self.uuids;
-        let begun = begin_create_pool(request, &drives, &offline, || {
-            uuids += 1;
-            uuid(b'D', uuids)
-        });
-        self.uuids = uuids;
+        let begun = self.begin_create(request, &drives, &offline);
         let (mut pool, job) = begun.expect("the request is good");
         Ok(self.run(&mut pool, job)?.map(|()| pool))
+    }
+
+    /// Begins to create a pool from what is known of the drives.
+    pub(super) fn begin_create(
+        &mut self,
+        request: &CreatePool,
+        drives: &[KnownDrive],
+        offline: &[OfflinePool],
+    ) -> Result<(Pool, Job), ControlError> {
+        begin_create_pool(request, drives, offline, || {
+            self.uuids += 1;
+            uuid(b'D', self.uuids)
+        })
+    }
+
+    /// All drives work again.
+    pub(super) fn mend(&mut self) {
+        for drive in &mut self.drives {
+            drive.drive.faults = Faults::default();
+        }
     }
 
     pub(super) fn power_cut(&mut self) {

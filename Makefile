@@ -55,8 +55,8 @@ hostile: ## a good host beside hostile connections (CONNECTIONS=10000), in a net
 fuzz: ## looks for inputs that break a parser (MINUTES=30 each, TARGET=controller for one of them)
 	scripts/fuzz.sh $(MINUTES) $(TARGET)
 
-sim: ## power cuts on simulated drives, new seeds for HOURS=8; a failure prints the line that repeats it
-	SIM_FIRST=$$(date +%s)000000 SIM_MINUTES=$$(( $(HOURS) * 60 )) cargo test --release --locked -p volume -- --nocapture survive
+sim: ## power cuts on simulated drives, new seeds for HOURS=8 (half of it each: pools, thin engine); a failure prints the line that repeats it
+	SIM_FIRST=$$(date +%s)000000 SIM_MINUTES=$$(( $(HOURS) * 30 )) cargo test --release --locked -p pool -p volume -- --nocapture survive
 
 mutations: ## takes one protection of the thin engine away after the other; each must turn a test red (ONLY=name)
 	cargo run --locked -q -p tidy --bin mutations -- $(ONLY)

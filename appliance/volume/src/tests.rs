@@ -5,6 +5,7 @@ mod damage;
 mod faults;
 mod full;
 mod hostile;
+mod judge;
 mod power_cut;
 mod small_scope;
 mod stories;

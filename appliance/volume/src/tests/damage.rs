@@ -46,6 +46,7 @@ fn world(is_volatile: bool) -> World {
 /// Imports after damage at some blocks; the error, if there is one, and whether anything was written.
 fn import(world: &World, damaged: &[u64]) -> (Option<ImportError>, bool) {
     let mut world = world.copy();
+    world.is_rotten = true;
     let drive = world.drive.as_mut().expect("the power is off");
     damaged.iter().for_each(|lba| drive.rot(*lba, 1000));
     let before = drive.commands()[1];
@@ -318,6 +319,7 @@ fn an_older_node_is_not_taken_for_the_one_that_was_lost() {
     world.served().devices.with(0, |d| d.power_cut_to(0b1100));
     world.end(false);
     world.drive.as_mut().expect("the power is off").faults.next_write = NextWrite::IsLost;
+    world.is_rotten = true;
     world.recover(false).expect("no cut is planned");
     world.end(false);
     let error = world.start(false).expect("no cut is planned").err();

@@ -1,6 +1,7 @@
 //! An engine on a simulated drive with tasks that serve requests, and an oracle that knows what may be read.
 
 use super::audit::audit;
+use super::judge;
 use crate::{Engine, EngineError, ImportError, Memory, NewVolume, format, import};
 use block::{BLOCK_SIZE, Blocks, Op};
 use core::cell::RefCell;
@@ -76,6 +77,8 @@ pub(super) struct World {
     pub(super) failed: Option<EngineError>,
     /// Writes for which there was no unit.
     pub(super) refused: u64,
+    /// A test damaged the drive: what `check` finds on it is that test's affair.
+    pub(super) is_rotten: bool,
 }
 
 pub(super) fn identity() -> ThinIdentity {
@@ -150,6 +153,7 @@ impl World {
             is_healthy: true,
             failed: None,
             refused: 0,
+            is_rotten: false,
         };
         world.start(true).expect("no cut").expect("a blank drive");
         world
@@ -174,6 +178,7 @@ impl World {
             is_healthy: true,
             failed: None,
             refused: 0,
+            is_rotten: self.is_rotten,
         }
     }
 
@@ -415,7 +420,18 @@ impl World {
 
     /// Imports and compares with what should be there. `is_crash`: nothing was lost but what was under way.
     pub(super) fn recover(&mut self, is_crash: bool) -> Result<(), PowerCut> {
+        let is_sound = |drive: &Drive| drive.faults.unreadable.is_empty();
+        if let Some(drive) = self.drive.as_ref().filter(|drive| !self.is_rotten && is_sound(drive)) {
+            judge::after_cut(drive);
+        }
         self.start(false)?.expect("the drive has no fault");
+        if !self.is_rotten {
+            self.served().devices.with(0, |d| {
+                if is_sound(&d.drive) {
+                    judge::after_import(&d.drive);
+                }
+            });
+        }
         if is_crash {
             self.history.all_durable();
         }

@@ -1,0 +1,57 @@
+//! Problems of the checksums of data.
+
+use super::{Facts, REPORT, lost};
+use crate::medium::Fault;
+use thiserror::Error;
+
+/// What is wrong with the checksums of data at rest.
+#[derive(Clone, Debug, PartialEq, Eq, Error)]
+pub enum SumsProblem {
+    /// Which checksums may lag behind their data is not known any more.
+    #[error("the bitmap of dirty regions is damaged (level {level}, from region {first} on): {fault}")]
+    BitmapDamaged {
+        /// 0 for the bits, 1 for an index.
+        level: u8,
+        /// The first region that it covers.
+        first: u32,
+        /// How.
+        fault: Fault,
+    },
+    /// The pointer leads to where no metadata can be.
+    #[error("the bitmap of dirty regions (level {level}) lies where homes, checksums or the journal are")]
+    BitmapOutside {
+        /// 0 for the bits, 1 for an index.
+        level: u8,
+    },
+    /// It is newer than what names it.
+    #[error(
+        "the bitmap of dirty regions (level {level}) has generation {generation}, what names it has {above}"
+    )]
+    BitmapNewer {
+        /// 0 for the bits, 1 for an index.
+        level: u8,
+        /// Its generation.
+        generation: u64,
+        /// The generation of the root or index.
+        above: u64,
+    },
+    /// A bit or record of a region that the drive does not have.
+    #[error("region {region} is dirty, the drive has {regions}")]
+    NoSuchRegion {
+        /// Its number.
+        region: u32,
+        /// Regions of the drive.
+        regions: u32,
+    },
+}
+
+impl SumsProblem {
+    pub(super) fn facts(&self) -> Facts {
+        match self {
+            Self::BitmapDamaged { .. } => lost("bitmap-damaged", REPORT),
+            Self::BitmapOutside { .. } => lost("bitmap-outside", REPORT),
+            Self::BitmapNewer { .. } => lost("bitmap-newer", REPORT),
+            Self::NoSuchRegion { .. } => lost("no-such-region", REPORT),
+        }
+    }
+}

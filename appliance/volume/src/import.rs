@@ -23,7 +23,7 @@
 use crate::change::{NewVolume, apply_create, apply_delete, apply_grow};
 use crate::engine::{DRIVE, Engine, EngineError, Memory, State};
 use crate::io::{apply_map, apply_trim};
-use crate::limits::{JOURNAL_BLOCKS_MIN, ZERO_BLOCKS_MAX};
+use crate::limits::{COMPARE_READS_MAX, JOURNAL_BLOCKS_MIN, ZERO_BLOCKS_MAX};
 use crate::rules;
 use block::{BLOCK_SIZE, BlockDevice, Blocks, Geometry, Lba, MediaError, Op};
 use core::ops::Range;
@@ -372,12 +372,24 @@ impl<D: BlockDevice> Engine<D> {
         Ok(())
     }
 
+    /// Reads a block of data, several times if need be: one that was taken for unreadable, and can be read later, would show
+    /// what the former owner of the unit has written.
+    async fn fetch_patiently(&self, lba: Lba) -> Result<D::Buf, EngineError> {
+        for _ in 1..COMPARE_READS_MAX {
+            match self.fetch(lba, 1).await {
+                Err(EngineError::Media(MediaError::Unreadable)) => {}
+                other => return other,
+            }
+        }
+        self.fetch(lba, 1).await
+    }
+
     /// Whether the data of a map record are on the drive. What cannot be read is taken for written: then the host gets an
     /// error, and not silently what was there before.
     async fn has_arrived(&self, map: &MapRecord) -> Result<bool, ImportError> {
         let blocks = (0..16).filter(|block| map.own.mask >> block & 1 == 1);
         for (block, sum) in blocks.zip(map.sums) {
-            match self.fetch(Lba(map.own.au.lba().0 + block), 1).await {
+            match self.fetch_patiently(Lba(map.own.au.lba().0 + block)).await {
                 Ok(bytes) if data_checksum(bytes.as_ref()) != sum => return Ok(false),
                 Ok(_) | Err(EngineError::Media(MediaError::Unreadable)) => {}
                 Err(error) => return Err(error.into()),

@@ -21,3 +21,7 @@ pub const ZERO_BLOCKS_MAX: u64 = (32 << 20) / block::BLOCK_SIZE as u64;
 /// Generations, epochs and sequence numbers at an import: half of what the 256-fold sequence numbers of records leave. A
 /// million journal blocks each second take a thousand years to here, and as long again to the end.
 pub const COUNTERS_MAX: u64 = u64::MAX / 256 / 2;
+
+/// How often an import tries to read a block that it compares with its record. Guessed: drives retry for themselves, so what fails
+/// three times stays unreadable.
+pub const COMPARE_READS_MAX: usize = 3;

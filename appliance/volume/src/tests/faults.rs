@@ -2,7 +2,7 @@
 //! Nothing that was confirmed is lost, nothing is shown that was never written, and every request gets an answer.
 
 use super::power_cut::Life;
-use super::world::{Request, World};
+use super::world::{Request, Slow, World};
 use crate::{EngineError, ImportError};
 use block::{BLOCK_SIZE, MediaError};
 use ondisk::thin::{HOMES, HomeSlot, VolumeKind};
@@ -216,7 +216,7 @@ fn homes_may_be_unreadable() {
 #[test]
 fn a_slow_read_holds_up_nobody() {
     let mut world = world();
-    world.is_reading_slow = true;
+    world.slow = Slow::Reads;
     let mark = world.history.mark();
     world.send(Request::Read { volume: 1, first: 0, blocks: 16, mark });
     let (new, mark) = (world.fresh_name(VolumeKind::Snapshot), world.history.mark());
@@ -231,6 +231,35 @@ fn a_slow_read_holds_up_nobody() {
         }
     }
     assert_eq!(world.served().devices.with(0, |d| d.in_flight()), 1, "the read is still under way");
+    world.settle().expect("no cut is planned");
+}
+
+/// Goal: a flush that takes for ever holds up only who needs it: not reads, writes and trims.
+#[test]
+fn a_slow_flush_holds_up_nobody_else() {
+    let mut world = World::new(1, Drive::new("S0", 12));
+    let new = world.fresh_name(VolumeKind::Volume);
+    act(&mut world, Request::Create { blocks: 5000, new });
+    let versions = world.versions(16);
+    act(&mut world, Request::Write { volume: 1, first: 0, versions });
+    act(&mut world, Request::Checkpoint);
+    world.slow = Slow::Flushes;
+    let mark = world.history.mark();
+    world.send(Request::Flush { mark });
+    let versions = [world.versions(16), world.versions(16)];
+    let [overwrite, first] = [(0, 0), (1, 160)].map(|(which, first)| Request::Write {
+        volume: 1,
+        first,
+        versions: versions[which].clone(),
+    });
+    let read = Request::Read { volume: 1, first: 0, blocks: 16, mark: world.history.mark() };
+    for request in [overwrite, first, read, Request::Trim { volume: 1, first: 0, blocks: 16 }] {
+        world.send(request);
+        while world.served().under_way > 1 {
+            world.go().expect("no cut is planned");
+        }
+    }
+    assert_eq!(world.served().devices.with(0, |d| d.in_flight()), 1, "the flush is still under way");
     world.settle().expect("no cut is planned");
 }
 

@@ -2,7 +2,7 @@
 //! adds up after each import; nothing shows what another volume stored.
 
 use super::full::small_drive;
-use super::world::{PowerCut, Request, World};
+use super::world::{PowerCut, Request, Slow, World};
 use ondisk::thin::VolumeKind;
 use sim::{Drive, every_seed};
 
@@ -12,7 +12,7 @@ pub(super) struct Life {
     /// Volumes are this long: so short that requests meet.
     blocks: u64,
     pub(super) requests_max: usize,
-    /// Whole units are written and trimmed, and now and then reads are slow.
+    /// Whole units are written and trimmed, and now and then reads or flushes are slow.
     is_crowded: bool,
 }
 
@@ -65,7 +65,8 @@ impl Life {
     fn request(&mut self) -> Option<Request> {
         let is_changing = self.world.pending.is_some();
         if self.is_crowded && self.world.random.chance(1, 20) {
-            self.world.is_reading_slow = !self.world.is_reading_slow;
+            self.world.slow =
+                [Slow::Nothing, Slow::Reads, Slow::Reads, Slow::Flushes][self.world.random.index(4)];
         }
         let kind = self.world.random.below(40);
         // Many trims and few flushes: what is given up waits for long.

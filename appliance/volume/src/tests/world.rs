@@ -50,6 +50,24 @@ pub(super) struct Served {
     pub(super) under_way: usize,
 }
 
+/// Commands for which a drive takes long.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Slow {
+    Nothing,
+    Reads,
+    Flushes,
+}
+
+impl Slow {
+    fn is(self, op: &Op<Vec<u8>>) -> bool {
+        match self {
+            Self::Nothing => false,
+            Self::Reads => matches!(op, Op::Read { .. }),
+            Self::Flushes => matches!(op, Op::Flush),
+        }
+    }
+}
+
 /// What should be there: kind and length by number.
 pub(super) type Volumes = BTreeMap<u32, (VolumeKind, u64)>;
 
@@ -69,8 +87,8 @@ pub(super) struct World {
     pub(super) pending: Option<Request>,
     pub(super) version: u64,
     pub(super) names: u64,
-    /// Reads end only when nothing else is under way.
-    pub(super) is_reading_slow: bool,
+    /// What ends only when nothing else is under way.
+    pub(super) slow: Slow,
     /// The drive does what it is told: requests fail only for reasons of their own.
     pub(super) is_healthy: bool,
     /// The error of the last request that had one; a test takes it.
@@ -149,7 +167,7 @@ impl World {
             pending: None,
             version: 0,
             names: 0,
-            is_reading_slow: false,
+            slow: Slow::Nothing,
             is_healthy: true,
             failed: None,
             refused: 0,
@@ -174,7 +192,7 @@ impl World {
             pending: None,
             version: self.version,
             names: self.names,
-            is_reading_slow: false,
+            slow: Slow::Nothing,
             is_healthy: true,
             failed: None,
             refused: 0,
@@ -189,13 +207,18 @@ impl World {
         let pending = self.served().devices.with(0, |d| d.pending());
         assert!(pending <= 12, "{pending} changes are too many to try every subset of");
         for subset in 0..1_u64 << pending {
-            let mut world = self.copy();
-            let mut drive = SimDrive::new(world.drive.take().expect("it is copied"));
-            drive.power_cut_to(subset);
-            world.drive = Some(drive.drive);
-            world.recover(false).expect("no cut is planned");
+            self.cut_to(subset).recover(false).expect("no cut is planned");
         }
         1 << pending
+    }
+
+    /// A copy of this world after a power cut, of whose pending changes exactly those survive whose bit is set.
+    pub(super) fn cut_to(&self, subset: u64) -> Self {
+        let mut world = self.copy();
+        let mut drive = SimDrive::new(world.drive.take().expect("it is copied"));
+        drive.power_cut_to(subset);
+        world.drive = Some(drive.drive);
+        world
     }
 
     pub(super) fn served(&mut self) -> &mut Served {
@@ -275,13 +298,13 @@ impl World {
 
     /// One command of the drive ends, if there is one; gives the answers that follow.
     pub(super) fn step(&mut self) -> Result<Vec<Reply>, PowerCut> {
-        let (random, is_reading_slow) = (&mut self.random, self.is_reading_slow);
+        let (random, slow) = (&mut self.random, self.slow);
         let served = self.served.as_mut().expect("the pool is served");
         served.executor.run();
         let is_busy = served.devices.with(0, |d| {
             let is_busy = !d.is_idle();
             if is_busy {
-                d.step_others_first(random, |op| is_reading_slow && matches!(op, Op::Read { .. }));
+                d.step_others_first(random, |op| slow.is(op));
             }
             is_busy
         });

@@ -7,6 +7,7 @@ OUT ?= out/pxe
 APPEND ?=
 MINUTES ?= 30
 HOURS ?= 8
+SIM_MINUTES ?= $(shell echo $$(( $(HOURS) * 30 )))
 CONNECTIONS ?= 10000
 TARGET ?=
 PEER ?=
@@ -56,7 +57,7 @@ fuzz: ## looks for inputs that break a parser (MINUTES=30 each, TARGET=controlle
 	scripts/fuzz.sh $(MINUTES) $(TARGET)
 
 sim: ## power cuts on simulated drives, new seeds for HOURS=8 (half of it each: pools, thin engine); a failure prints the line that repeats it
-	SIM_FIRST=$$(date +%s)000000 SIM_MINUTES=$$(( $(HOURS) * 30 )) cargo test --release --locked -p pool -p volume -- --nocapture survive
+	SIM_FIRST=$$(date +%s)000000 SIM_MINUTES=$(SIM_MINUTES) cargo test --release --locked -p pool -p volume -- --nocapture survive
 
 mutations: ## takes one protection of the thin engine away after the other; each must turn a test red (ONLY=name)
 	cargo run --locked -q -p tidy --bin mutations -- $(ONLY)

@@ -13,7 +13,9 @@
 //! - An exclusive claim begins when nobody else is at the drives in its area; nobody begins there before it has ended.
 //! - Whoever came first goes first: `ahead` counts the older claims in the way, and for an exclusive claim the ordinary
 //!   commands without claim that were at the drives when it came. An ordinary command without claim that ends overlaps only
-//!   claims that are younger, for with an older one it would have a claim itself.
+//!   exclusive claims that are younger, for with an older one it would have a claim itself.
+//! - An ordinary command has a claim only while it waits, or has waited. So claims end with what caused them, however many
+//!   commands follow each other at the same blocks.
 //! - Claims wait only for commands at drives and for older claims; so they cannot wait in a circle.
 //! - What a connection left behind at the drives when it was lost ends before any later write to the same blocks begins. Its
 //!   host repeats such a write by another controller that it has, is answered, and writes something newer: the old write
@@ -166,7 +168,7 @@ impl Ranges {
             exclusive += usize::from(claim.is_exclusive);
         });
         let (is_exclusive, ahead) = match want {
-            Want::Ordinary { lost: 0 } if all == 0 => return Entry::Unnoted,
+            Want::Ordinary { lost: 0 } if exclusive == 0 => return Entry::Unnoted,
             Want::Ordinary { lost } => (false, exclusive + lost),
             Want::Exclusive { at_drives } => (true, all + at_drives),
         };

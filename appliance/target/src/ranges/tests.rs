@@ -171,16 +171,40 @@ fn only_what_was_lost_before_is_waited_for() {
     let first = ranges.begin_loss();
     assert!(!ranges.is_empty() && ranges.has_lost());
     assert_eq!(ranges.enter(owner(1), area(0, 4), Want::Ordinary { lost: 1 }), Entry::Waits);
-    assert_eq!(ranges.enter(owner(2), area(0, 4), Want::Ordinary { lost: 0 }), Entry::Begins);
+    assert_eq!(ranges.enter(owner(2), area(0, 4), Want::Ordinary { lost: 0 }), Entry::Unnoted);
     let second = ranges.begin_loss();
     assert_eq!(ranges.enter(owner(3), area(3, 5), Want::Ordinary { lost: 2 }), Entry::Waits);
     ranges.on_lost_end(&area(2, 4), second);
     assert_eq!(ranges.pop_ready(), None);
     ranges.on_lost_end(&area(0, 4), first);
     assert_eq!([ranges.pop_ready(), ranges.pop_ready()], [Some(owner(1)), Some(owner(3))]);
-    for (place, area) in [(1, area(0, 4)), (2, area(0, 4)), (3, area(3, 5))] {
+    ranges.on_unnoted_end(&area(0, 4));
+    for (place, area) in [(1, area(0, 4)), (3, area(3, 5))] {
         ranges.leave(owner(place), &area);
     }
     (0..2).for_each(|_| ranges.end_loss());
     assert!(ranges.is_empty());
+}
+
+/// Goal: a command that meets one with a claim, but nobody who needs the blocks for itself, has none: claims end with what caused
+/// them, and do not go from one to the next at blocks that are always busy.
+#[test]
+fn claims_are_not_contagious() {
+    let owner = |place| Owner { place, index: 0 };
+    let ordinary = Want::Ordinary { lost: 0 };
+    let mut ranges = Ranges::new();
+    assert_eq!(ranges.enter(owner(0), area(0, 1), Want::Exclusive { at_drives: 0 }), Entry::Begins);
+    assert_eq!(ranges.enter(owner(1), area(0, 1), ordinary), Entry::Waits);
+    ranges.leave(owner(0), &area(0, 1));
+    assert_eq!(ranges.pop_ready(), Some(owner(1)));
+    assert_eq!(ranges.enter(owner(2), area(0, 1), ordinary), Entry::Unnoted);
+    // One that comes now waits for both.
+    assert_eq!(ranges.enter(owner(3), area(0, 1), Want::Exclusive { at_drives: 1 }), Entry::Waits);
+    ranges.leave(owner(1), &area(0, 1));
+    assert_eq!(ranges.pop_ready(), None);
+    ranges.on_unnoted_end(&area(0, 1));
+    assert_eq!(ranges.pop_ready(), Some(owner(3)));
+    ranges.leave(owner(3), &area(0, 1));
+    assert_eq!(ranges.enter(owner(4), area(0, 1), ordinary), Entry::Unnoted);
+    assert!(ranges.is_empty(), "although somebody is at the drives");
 }

@@ -65,8 +65,9 @@ pub(crate) struct Counters {
     pub(crate) commands: u64,
     pub(crate) reads: u64,
     pub(crate) writes: u64,
-    pub(crate) blocks_read: u64,
-    pub(crate) blocks_written: u64,
+    /// In units of 512 bytes, also below.
+    pub(crate) units_read: u64,
+    pub(crate) units_written: u64,
     pub(crate) media_errors: u64,
     pub(crate) errors: u64,
 }

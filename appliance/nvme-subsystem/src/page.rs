@@ -132,12 +132,12 @@ fn errors(controller: &Controller) -> Vec<u8> {
 fn smart(controller: &Controller) -> SmartLog {
     let counters = &controller.counters;
     // A data unit is 1000 times 512 bytes, rounded up.
-    let units = |blocks: u64| u128::from(blocks).saturating_mul(8).div_ceil(1000).to_le_bytes();
+    let thousands = |units: u64| u128::from(units).div_ceil(1000).to_le_bytes();
     let mut log = SmartLog::new_zeroed();
     log.available_spare = 100;
     log.spare_threshold = 10;
-    log.data_units_read = units(counters.blocks_read);
-    log.data_units_written = units(counters.blocks_written);
+    log.data_units_read = thousands(counters.units_read);
+    log.data_units_written = thousands(counters.units_written);
     log.host_reads = u128::from(counters.reads).to_le_bytes();
     log.host_writes = u128::from(counters.writes).to_le_bytes();
     log.media_errors = u128::from(counters.media_errors).to_le_bytes();

@@ -511,16 +511,16 @@ fn before_connect(command: &Command<'_>) -> Result<Outcome, Refusal> {
 /// written for the host, of which a command that failed has none.
 fn count(controller: &mut Controller, io: &Io, is_done: bool) {
     let counters = &mut controller.counters;
-    let blocks = io.kind.span().filter(|_| is_done).map_or(0, |span| span.blocks().1.0);
+    let units = io.kind.span().filter(|_| is_done).map_or(0, |span| span.len().0 / 512);
     match io.kind {
         IoKind::Read { .. } | IoKind::Compare { .. } | IoKind::Verify { .. } => {
             counters.reads = counters.reads.saturating_add(1);
-            counters.blocks_read = counters.blocks_read.saturating_add(blocks);
+            counters.units_read = counters.units_read.saturating_add(units);
         }
         // Of a Compare and Write the other half is counted by itself.
         IoKind::Write { .. } | IoKind::CompareAndWrite { .. } => {
             counters.writes = counters.writes.saturating_add(1);
-            counters.blocks_written = counters.blocks_written.saturating_add(blocks);
+            counters.units_written = counters.units_written.saturating_add(units);
         }
         IoKind::WriteZeroes { .. } | IoKind::Dataset(_) | IoKind::Copy(_) | IoKind::Flush => {}
     }

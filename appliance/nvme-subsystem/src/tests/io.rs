@@ -245,6 +245,27 @@ fn namespaces_change_under_a_host() {
     assert_eq!(answer.cqe.status(), Status::INVALID_NAMESPACE.dnr());
 }
 
+/// Goal: the SMART log counts what was read and written in units of 512 bytes, whatever the blocks of host and drives.
+#[test]
+fn data_units_of_small_blocks() {
+    let mut target = target();
+    target.remove_namespace(NQN, 1).expect("there");
+    target.add_namespace(NQN, crate::NamespaceConfig { lba_shift: 9, ..namespace(1, 256) }).expect("new");
+    let mut host = Host::enabled(target, NQN);
+    let queue = host.io_queue(1);
+    for (opcode, count) in [(NvmOpcode::READ, 1000), (NvmOpcode::WRITE, 1001)] {
+        for _ in 0..count {
+            let sqe = command(opcode, 9, 1);
+            let Outcome::Io(io) = host.outcome(queue, sqe, 512) else { panic!("a good command") };
+            host.target.on_io_done(queue, &sqe, &io, Ok(()));
+        }
+    }
+    let page = host.log(nvme_spec::log::LogPage::SMART, 0, 512).expect("it exists");
+    let log = nvme_spec::log::SmartLog::read_from_bytes(&page).expect("a page");
+    let units = [log.data_units_read, log.data_units_written].map(u128::from_le_bytes);
+    assert_eq!(units, [1, 2], "thousands, rounded up");
+}
+
 /// Goal: a namespace with 512-byte blocks tells its size and its atomic units in them, and its commands are counted in them,
 /// Copy and its limits, too.
 #[test]

@@ -25,7 +25,7 @@ pub const STAGING_BYTES: usize = net::limits::STAGING_BYTES;
 /// in flight. It prepares one half while we work on the other; with all of them at once the two would take turns.
 pub const STAGING_SHALLOW_BYTES: usize = 64 * 1024;
 
-/// Entries from which a queue is deep: twice as many commands as the staging memory holds, and Linux asks for 128.
+/// Entries from which a queue is deep: three times as many writes of 4 KiB as the staging memory holds, and Linux asks for 128.
 pub const DEEP_QUEUE_ENTRIES: u16 = 96;
 
 /// Of those, while a host is sending data that it was asked for: the rest of the stream belongs into buffers, and what

@@ -6,6 +6,7 @@
 //! ```
 //! A connection that is gone stays in its place until its commands have come back from the drives.
 
+use crate::bits::Bits;
 use crate::chunks::Part;
 use crate::command::{Command, State};
 use crate::limits::{
@@ -86,6 +87,11 @@ pub(crate) struct Connection {
     pub(crate) commands: Vec<Command>,
     /// Operations of its commands that drives have not completed.
     pub(crate) at_devices: usize,
+    /// Slots of commands that have something there.
+    pub(crate) busy: Bits,
+    /// How many of them were looked at.
+    #[cfg(test)]
+    pub(crate) looks: core::cell::Cell<usize>,
     /// Receiving stopped: this command's data comes next and there is no memory for it.
     pub(crate) blocked: Option<Slot>,
     /// A page for a stranger that has not been sent: nothing of it is received before.
@@ -112,6 +118,9 @@ impl Connection {
             ending_looks: 0,
             commands,
             at_devices: 0,
+            busy: Bits::default(),
+            #[cfg(test)]
+            looks: core::cell::Cell::new(0),
             blocked: None,
             page: None,
             first: None,
@@ -124,6 +133,7 @@ impl Connection {
     pub(crate) fn grow(&mut self, queue: &Queue) {
         self.input.is_deep = queue.entries >= DEEP_QUEUE_ENTRIES;
         self.commands.resize_with(self.tcp.slot_count(), Command::default);
+        self.busy.grow(self.tcp.slot_count());
         if !queue.is_discovery {
             self.commands.iter_mut().for_each(|command| command.chunks.reserve());
         }
@@ -185,18 +195,24 @@ impl Connection {
     }
 
     fn count_at_drives(&self, area: &Area, is_counted: impl Fn(&Command, &Io) -> bool) -> usize {
-        let mut left = self.at_devices;
-        let mut count = 0;
-        for command in &self.commands {
-            if left == 0 {
-                break;
-            }
-            let State::AtDevices(io, _, pending) = &command.state else { continue };
-            left -= pending;
-            let is_inside = command.area(io).is_some_and(|other| other.overlaps(area));
-            count += usize::from(is_inside && is_counted(command, io));
-        }
-        count
+        let is_inside =
+            |command: &Command, io: &Io| command.area(io).is_some_and(|other| other.overlaps(area));
+        self.commands_at_drives()
+            .filter(|(command, io)| is_inside(command, io) && is_counted(command, io))
+            .count()
+    }
+
+    /// Commands that have something at the drives.
+    pub(crate) fn commands_at_drives(&self) -> impl Iterator<Item = (&Command, &Io)> {
+        self.busy.iter().map(|index| {
+            #[cfg(test)]
+            self.looks.update(|looks| looks + 1);
+            let command = &self.commands[index];
+            let State::AtDevices(io, ..) = &command.state else {
+                unreachable!("its bit is set while it is there")
+            };
+            (command, io)
+        })
     }
 
     /// Moves what the protocol wants to send into `outgoing`, as far as it fits.

@@ -7,6 +7,7 @@
 
 use crate::Target;
 use crate::command::{Failure, State};
+use crate::connection::Connection;
 use nvme_spec::reservation::{ReservationType as Rtype, WriteProtection};
 use nvme_spec::{NvmOpcode, Sqe};
 use nvme_subsystem::{Durable, Io, IoKind, Registrant, Reservation};
@@ -93,17 +94,14 @@ impl Target {
     }
 
     fn is_quiet(&self, volume: u64) -> bool {
-        let is_refused = |connection: &crate::connection::Connection| {
-            let is_refused = |command: &crate::command::Command| match (command.state, command.sqe) {
+        let is_refused = |connection: &Connection| {
+            connection.commands_at_drives().filter(|(_, io)| io.volume == volume).any(|(command, io)| {
+                let sqe = command.sqe.expect("a command at the drives has its entry");
                 // Of a host that is gone nobody knows what it may: its commands are waited for.
-                (State::AtDevices(io, ..), Some(sqe)) if io.volume == volume => {
-                    connection.id.is_none_or(|id| self.subsystems.recheck(id, &judged(sqe, io)).is_err())
-                }
-                _ => false,
-            };
-            connection.commands.iter().any(is_refused)
+                connection.id.is_none_or(|id| self.subsystems.recheck(id, &judged(sqe, *io)).is_err())
+            })
         };
-        !self.connections.iter().flatten().any(|connection| is_refused(connection))
+        !self.busy_others().any(is_refused)
     }
 }
 

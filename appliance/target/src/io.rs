@@ -72,18 +72,15 @@ impl Target {
         }
     }
 
-    /// Commands without claim that are at the drives in an area. Only connections with something at the drives are looked at,
-    /// and of each only as many commands as have something there; `connection` is out of its place.
+    /// Commands without claim that are at the drives in an area; only what is at the drives is looked at. `connection` is out
+    /// of its place.
     fn at_drives(&self, connection: &Connection, area: &Area) -> usize {
         self.busy_others().chain([connection]).map(|connection| connection.at_drives(area)).sum()
     }
 
     /// Connections in their places that have something at the drives.
-    fn busy_others(&self) -> impl Iterator<Item = &Connection> {
-        let places = self.busy.iter().zip((0..).step_by(64)).flat_map(|(bits, first)| {
-            (0..64).filter(move |bit| bits >> bit & 1 == 1).map(move |bit| first + bit)
-        });
-        places.filter_map(|place: usize| self.connections[place].as_deref())
+    pub(crate) fn busy_others(&self) -> impl Iterator<Item = &Connection> {
+        self.busy.iter().filter_map(|place| self.connections[place].as_deref())
     }
 
     /// Writes of lost connections that are at the drives in an area, but for those that have it for themselves.
@@ -148,7 +145,10 @@ impl Target {
         let count = batch.len();
         command.state = State::AtDevices(io, slot, count);
         connection.at_devices += count;
-        self.busy[place / 64] |= u64::from(connection.at_devices > 0) << (place % 64);
+        if count > 0 {
+            connection.busy.insert(slot.index());
+            self.busy.insert(place);
+        }
         for (drive, tag, op) in batch.drain(..) {
             self.devices.submit(drive, tag, op);
         }
@@ -178,6 +178,7 @@ impl Target {
         };
         command.state = State::AtDevices(io, slot, pending - 1);
         if pending == 1 {
+            connection.busy.remove(slot.index());
             // A host that is forgotten gets nothing more done: it may be back by another connection.
             if steps::has_more(&io) && connection.id.is_some() {
                 self.advance(place, &mut connection, slot, io);
@@ -186,7 +187,7 @@ impl Target {
             }
         }
         if connection.at_devices == 0 {
-            self.busy[place / 64] &= !(1 << (place % 64));
+            self.busy.remove(place);
             if let Some((id, _)) = connection.draining.take() {
                 self.ranges.end_loss();
                 self.subsystems.on_drained(id);

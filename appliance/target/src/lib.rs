@@ -15,6 +15,7 @@
 //! Not here: which drives and pools there are, and changes of them (`engine`).
 #![forbid(unsafe_code)]
 
+mod bits;
 mod chunks;
 mod claims;
 mod command;

@@ -2,6 +2,7 @@
 //!
 //! Files beside this one continue it: `receive`, `send`, `io`, `memory`, `protocol`, `exports`.
 
+use crate::bits::Bits;
 use crate::command::State;
 use crate::connection::{Connection, Life};
 use crate::devices::Devices;
@@ -68,8 +69,8 @@ pub struct Target {
     pub(crate) waiting: VecDeque<(usize, Slot)>,
     /// Who waits for whom.
     pub(crate) ranges: Ranges,
-    /// Places of connections that have something at the drives, as bits.
-    pub(crate) busy: Vec<u64>,
+    /// Places of connections that have something at the drives.
+    pub(crate) busy: Bits,
     job_completions: VecDeque<Completion<DmaBuf>>,
     discovery_listeners: Vec<ListenerId>,
     pub(crate) is_open: bool,
@@ -97,6 +98,8 @@ impl Target {
         assert!(arena.len() >= ARENA_BYTES_MIN, "the arena has room for the longest commands");
         // Connections that are gone wait for their drives beside the new ones.
         let places = 2 * SOCKETS_MAX;
+        let mut busy = Bits::default();
+        busy.grow(places);
         Self {
             arena,
             devices,
@@ -118,7 +121,7 @@ impl Target {
             blocked: VecDeque::with_capacity(places),
             waiting: VecDeque::with_capacity(WAITING_ROOM),
             ranges: Ranges::new(),
-            busy: vec![0; places.div_ceil(64)],
+            busy,
             job_completions: VecDeque::new(),
             discovery_listeners: Vec::new(),
             is_open: false,

@@ -73,6 +73,48 @@ fn old_write_does_not_undo_a_newer_one() {
     }
 }
 
+/// Goal: while something of lost connections is at the drives, each write of anybody looks for it: at what is there, and not at
+/// all the commands that these connections have had.
+#[test]
+fn only_what_is_at_the_drives_is_looked_at() {
+    const LOST: u64 = 3;
+    let mut bench = Bench::new();
+    let (told, is_told) = channel();
+    let (go_on, may_go_on) = channel::<()>();
+    let survivor = bench.host(move |mut host| {
+        told.send(()).expect("the test waits");
+        may_go_on.recv().expect("the test goes on");
+        host.write(1, 100, pattern(4096, 3)).expect("answered")
+    });
+    bench.until(|_| is_told.try_recv().is_ok());
+    bench.orders(true, None);
+    for number in 0..LOST {
+        let (address, nqn) = (bench.address, bench.nqn.clone());
+        let lost = thread::spawn(move || {
+            let name = format!("nqn.2014-08.org.nvmexpress:uuid:lost-{number}");
+            let mut host = Host::connect_as(address, &nqn, &name, NO_DIGESTS).expect("connected");
+            host.io.set_in_capsule_max(0);
+            // They wait for their data; what is behind them goes to the drive.
+            (0..20).for_each(|_| write(&mut host));
+            let zeroes = transfer(NvmOpcode::WRITE_ZEROES, 1, 10 + number, 4096);
+            host.io.submit(zeroes, Data::None, Vec::new());
+            host.io.send().expect("sent");
+            host.admin.read(super::host::identify(0, 1), 4096).expect("answered by the other queue");
+        });
+        bench.join(lost);
+    }
+    bench.until(|bench| bench.net.sockets() == 2 && bench.operations() == 3);
+    let looks = |bench: &Bench| -> usize {
+        bench.target.connections.iter().flatten().map(|connection| connection.looks.get()).sum()
+    };
+    let before = looks(&bench);
+    go_on.send(()).expect("the host waits");
+    bench.until(|bench| bench.operations() == 4);
+    assert_eq!(looks(&bench) - before, 3, "one of each");
+    bench.orders(false, None);
+    assert_eq!(bench.join(survivor), Status::SUCCESS);
+}
+
 /// Goal: a Connect whose queue identifier is in use is answered when its millisecond is over, not when timers are looked at
 /// the next time.
 #[test]

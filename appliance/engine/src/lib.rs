@@ -68,6 +68,14 @@ pub enum StartError {
         /// Why.
         source: std::io::Error,
     },
+    /// Cores cannot run where they should.
+    #[error("cannot run {what}: {source}")]
+    Cores {
+        /// Which, and where.
+        what: String,
+        /// Why.
+        source: std::io::Error,
+    },
     /// The system refuses io_uring, an eventfd or a thread.
     #[error("cannot set up {what}: {source}")]
     System {
@@ -76,6 +84,17 @@ pub enum StartError {
         /// Why.
         source: std::io::Error,
     },
+}
+
+impl StartError {
+    /// A core cannot run in its place.
+    fn core(number: usize, place: Affinity, source: std::io::Error) -> Self {
+        let what = match place {
+            Affinity::Processor(processor) => format!("core {number} on processor {processor}"),
+            Affinity::Auto | Affinity::Anywhere => format!("core {number}"),
+        };
+        Self::Cores { what, source }
+    }
 }
 
 /// A running engine. May be shared between threads.

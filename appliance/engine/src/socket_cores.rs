@@ -28,20 +28,29 @@ pub(crate) fn start(waker: &Waker, places: &[Affinity], polling: Polling) -> Res
         let (ready, is_ready) = sync_channel(1);
         let thread = Builder::new()
             .name(format!("core{number}"))
-            .spawn(move || serve(seed, place, polling, &ready))
+            .spawn(move || serve(number, seed, place, polling, &ready))
             .map_err(system("a thread"))?;
         sockets.threads.push(thread);
-        let ended = || io::Error::other("it ended before it was ready");
-        let bound = is_ready.recv().map_err(|_| ended()).and_then(|result| result);
-        sockets.processors.push(bound.map_err(system("a socket core"))?);
+        let ended = |_| system("a socket core")(io::Error::other("it ended before it was ready"));
+        sockets.processors.push(is_ready.recv().map_err(ended).flatten()?);
     }
     Ok(sockets)
 }
 
 /// The thread of a socket core.
-fn serve(seed: CoreSeed, place: Affinity, polling: Polling, ready: &SyncSender<io::Result<Option<usize>>>) {
+fn serve(
+    number: usize,
+    seed: CoreSeed,
+    place: Affinity,
+    polling: Polling,
+    ready: &SyncSender<Result<Option<usize>, StartError>>,
+) {
     // Before there is any memory: pages come from the node of memory that is next to the processor.
-    let started = bind(place).and_then(|processor| Ok((processor, seed.start()?)));
+    let started =
+        bind(place).map_err(|source| StartError::core(number, place, source)).and_then(|processor| {
+            let core = seed.start().map_err(|source| StartError::System { what: "io_uring", source })?;
+            Ok((processor, core))
+        });
     match started {
         Ok((processor, mut core)) => {
             // Nobody listens only if the start was given up, which it is not.

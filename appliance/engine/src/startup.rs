@@ -46,10 +46,11 @@ pub(crate) fn start(mut config: EngineConfig, waker: &Waker, started: Instant) -
     };
     let system = |what| move |source: io::Error| StartError::System { what, source };
     // Before there is any memory: pages come from the node of memory that is next to the processor.
-    let places = config.cores.places().map_err(system("the processors of the cores"))?;
+    let asked = |source| StartError::Cores { what: format!("cores on {}", config.cores), source };
+    let places = config.cores.places().map_err(asked)?;
     let polling = Polling::before_bind(config.mode);
     let (home, others) = places.split_first().expect("there is a home core");
-    let processor = reactor::bind(*home).map_err(system("the processor of the core"))?;
+    let processor = reactor::bind(*home).map_err(|source| StartError::core(0, *home, source))?;
     let mut random = File::open("/dev/urandom").map_err(system("the source of random numbers"))?;
     let Sockets { mut net, threads: socket_cores, processors } = socket_cores::start(waker, others, polling)?;
     let arena = arena(&config)?;

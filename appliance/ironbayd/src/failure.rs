@@ -51,6 +51,10 @@ impl From<StartError> for Failure {
                 .object("memory")
                 .remedy("ask for less with --arena-mib, or give the machine more huge pages (ironbay.hugepages=)"),
             StartError::Listen { address, .. } => failure.object(format!("address/{address}")).remedy(LISTEN_REMEDY),
+            StartError::Cores { .. } => failure.object("--core").remedy(
+                "choose fewer cores, or processors that exist and that this process may use (\"taskset -p PID\" shows them); auto \
+                 suits the machine",
+            ),
             StartError::System { what, .. } => failure.object(what).remedy(
                 "the kernel must allow io_uring (sysctl kernel.io_uring_disabled=0; containers need a seccomp profile \
                  that allows it) and enough open files (ulimit -n)",
@@ -87,5 +91,12 @@ mod tests {
         assert!(text.contains("\n  object address/127.0.0.1:4420\n  try: end the process"), "{text}");
         let memory = StartError::Arena { bytes: 1 << 40, detail: "out of memory".into() };
         assert!(Failure::from(memory).to_string().contains("--arena-mib"));
+        let source = std::io::Error::other("9 cores need as many processors; there are 2");
+        let text = Failure::from(StartError::Cores { what: "cores on x9".into(), source }).to_string();
+        let message = "error: cannot run cores on x9: 9 cores need as many processors; there are 2";
+        assert!(
+            text.starts_with(&format!("{message}\n  object --core\n  try: choose fewer cores")),
+            "{text}"
+        );
     }
 }

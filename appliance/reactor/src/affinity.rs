@@ -60,7 +60,8 @@ pub enum Cores {
 /// A text that does not say where cores run.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[error(
-    "\"{0}\": cores run on auto, none, a processor, or several processors with commas between them; x4 stands for four cores"
+    "\"{0}\": cores run on auto, none, or processors with commas between them, each on another one or all on none; x4 stands for four \
+     cores, of which there are at most {CORES_MAX}"
 )]
 pub struct UnknownCores(pub String);
 
@@ -147,7 +148,7 @@ fn default_count(processors: usize) -> usize {
 /// Binds the calling thread; says to which processor, if it did.
 ///
 /// # Errors
-/// If there is no such processor, or the process may not use it.
+/// If there is no such processor, or the process may not use it; the text says that.
 pub fn bind(affinity: Affinity) -> io::Result<Option<usize>> {
     let number = match affinity {
         Affinity::Anywhere => return Ok(None),
@@ -158,9 +159,14 @@ pub fn bind(affinity: Affinity) -> io::Result<Option<usize>> {
         },
     };
     let mut set = CpuSet::new();
-    set.set(number).map_err(|_| Errno::EINVAL)?;
-    sched_setaffinity(THIS_THREAD, &set)?;
-    Ok(Some(number))
+    match set.set(number).and_then(|()| sched_setaffinity(THIS_THREAD, &set)) {
+        Ok(()) => Ok(Some(number)),
+        Err(Errno::EINVAL) => {
+            let why = "there is no such processor, or this process may not use it";
+            Err(io::Error::new(io::ErrorKind::InvalidInput, why))
+        }
+        Err(errno) => Err(errno.into()),
+    }
 }
 
 /// As the system calls count.
@@ -203,8 +209,10 @@ mod tests {
                 assert_eq!(now.is_set(number), Ok(true));
             }
             assert_eq!(bind(Affinity::Anywhere).expect("nothing to do"), None);
-            assert!(bind(Affinity::Processor(CpuSet::count() - 1)).is_err());
-            assert!(bind(Affinity::Processor(usize::MAX)).is_err());
+            for number in [CpuSet::count() - 1, usize::MAX] {
+                let refused = bind(Affinity::Processor(number)).expect_err("no such processor");
+                assert_eq!(refused.to_string(), "there is no such processor, or this process may not use it");
+            }
         });
         thread.join().expect("the thread ends well");
     }
@@ -234,6 +242,10 @@ mod tests {
         for text in ["", "x0", "x1000", "4x", "1,1", "auto,1", "1,,2", "-1", "1-3", "0,none"] {
             assert_eq!(text.parse::<Cores>(), Err(UnknownCores(text.to_owned())));
         }
+        let refused = "x65".parse::<Cores>().expect_err("too many").to_string();
+        let rules = "cores run on auto, none, or processors with commas between them, each on another one or all on none";
+        let bound = "x4 stands for four cores, of which there are at most 64";
+        assert_eq!(refused, format!("\"x65\": {rules}; {bound}"));
     }
 
     /// Goal: what is shown is understood again, and nothing else is.

@@ -1,6 +1,6 @@
 //! What the start of an engine finds out about its machine.
 
-use crate::{Affinity, Cores, EngineConfig, startup};
+use crate::{Affinity, Cores, EngineConfig, start, startup};
 use net::Waker;
 use std::time::Instant;
 
@@ -18,4 +18,16 @@ fn bound_cores_know_the_machine() {
     });
     let (known, allowed) = thread.join().expect("it starts");
     assert_eq!((known, allowed), (processors, 1));
+}
+
+/// Goal: where a core cannot run is said with the core, the processor and the reason, for the home core and for one of the others.
+#[test]
+fn core_without_a_processor_is_named() {
+    const NOWHERE: Affinity = Affinity::Processor(1023);
+    for (core, places) in [(0, vec![NOWHERE]), (2, vec![Affinity::Anywhere, Affinity::Anywhere, NOWHERE])] {
+        let config = EngineConfig { cores: Cores::On(places), ..EngineConfig::default() };
+        let refused = start(config).expect_err("there are fewer processors").to_string();
+        let why = "there is no such processor, or this process may not use it";
+        assert_eq!(refused, format!("cannot run core {core} on processor 1023: {why}"));
+    }
 }

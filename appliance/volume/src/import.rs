@@ -120,8 +120,8 @@ enum Found {
     Damaged(ImportError),
 }
 
-/// Makes an empty pool of one blank drive. The roots come last: a drive that was cut off before has none. Before them the
-/// journal gets blank: later anything else than a journal block in it is damage.
+/// Makes an empty pool of one drive. What made the drive a pool before goes first, and what makes it one now comes last: a drive
+/// that was cut off is as it was, or blank. The journal gets blank: later anything else than a journal block in it is damage.
 ///
 /// # Errors
 /// If the drive is too small, may tear blocks when it loses power, or fails.
@@ -138,21 +138,20 @@ pub async fn format<D: BlockDevice>(
     let layout = superblock.layout().filter(|_| journal_blocks >= JOURNAL_BLOCKS_MIN);
     let layout = layout.ok_or(EngineError::OutOfRange)?;
     let engine = Engine::empty(core, devices, memory, identity, layout);
-    let (mut at, end) = (layout.journal_lba(0), layout.journal_lba(journal_blocks - 1).0 + 1);
-    while at.0 < end {
-        let blocks = Blocks((end - at.0).min(ZERO_BLOCKS_MAX));
-        engine.run(Op::WriteZeroes { lba: at, blocks, fua: false }).await?;
-        at = Lba(at.0 + blocks.0);
+    for home in 0..HOMES {
+        engine.zero(layout.home_lba(home), 1).await?;
     }
+    engine.flush().await?;
+    for slot in (0..HOMES).flat_map(|home| [0, 1].map(|parity| HomeSlot { home, parity })) {
+        engine.zero(layout.root_lba(slot), 1).await?;
+    }
+    engine.zero(layout.journal_lba(0), journal_blocks).await?;
+    engine.checkpoint_inside().await?;
     for home in 0..HOMES {
         let lba = layout.home_lba(home);
         engine.put(lba, &superblock.encode(home, lba)).await?;
-        for parity in 0..2 {
-            engine.put(layout.root_lba(HomeSlot { home, parity }), &[0; BLOCK_SIZE]).await?;
-        }
     }
     engine.flush().await?;
-    engine.checkpoint_inside().await?;
     Ok(engine)
 }
 
@@ -216,6 +215,17 @@ async fn find_superblock<D: BlockDevice>(
 }
 
 impl<D: BlockDevice> Engine<D> {
+    /// Makes blocks blank.
+    async fn zero(&self, first: Lba, blocks: u64) -> Result<(), EngineError> {
+        let mut done = 0;
+        while done < blocks {
+            let (lba, piece) = (Lba(first.0 + done), Blocks((blocks - done).min(ZERO_BLOCKS_MAX)));
+            self.run(Op::WriteZeroes { lba, blocks: piece, fua: false }).await?;
+            done += piece.0;
+        }
+        Ok(())
+    }
+
     /// The root with the highest generation. That it is the last one is certain if some copy of the other slot is good or
     /// was never written.
     async fn find_root(&self) -> Result<Root, ImportError> {

@@ -6,7 +6,7 @@ use crate::{EngineError, ImportError};
 use block::MediaError;
 use ondisk::thin::{HOMES, Root};
 use ondisk::{Inconsistency, LoadError};
-use sim::{Drive, NextWrite};
+use sim::{Drive, NextWrite, Random};
 use std::collections::BTreeSet;
 
 fn act(world: &mut World, request: Request) {
@@ -281,6 +281,41 @@ fn a_root_in_one_home_is_in_all_before_it_is_relied_on() {
             break;
         }
     }
+}
+
+/// Goal: a drive that was a pool, and gets formatted again, is the old pool with everything that it had, no pool, or the new one,
+/// whenever the power fails.
+#[test]
+fn a_format_that_is_cut_off_leaves_no_half_pool() {
+    let (mut old, mut none, mut new) = (0, 0, 0);
+    for is_volatile in [false, true] {
+        let mut world = world(is_volatile);
+        world.end(false);
+        for steps in 0.. {
+            let mut world = world.copy();
+            world.random = Random(steps);
+            world.steps.cut_in = Some(steps);
+            let is_over = world.start(true).is_ok();
+            world.end(false);
+            match world.start(false).expect("no cut is planned") {
+                Ok(()) if world.served().engine.volumes().is_empty() => new += 1,
+                Ok(()) => {
+                    world.end(false);
+                    world.recover(false).expect("no cut is planned");
+                    old += 1;
+                }
+                Err(ImportError::NoSuperblock(LoadError::Blank)) => none += 1,
+                Err(error) => panic!("cut after {steps} steps: {error}"),
+            }
+            if is_over {
+                break;
+            }
+        }
+    }
+    assert!(
+        old > 4 && none > 10 && new > 2,
+        "{old} times the old pool, {none} times none, {new} times the new one"
+    );
 }
 
 /// Goal: a drive that may leave a block half old and half new is not used: neither a new pool, nor one from another drive.

@@ -189,7 +189,7 @@ impl World {
             volumes: self.volumes.clone(),
             next: self.next,
             origins: self.origins.clone(),
-            pending: None,
+            pending: self.pending.clone(),
             version: self.version,
             names: self.names,
             slow: Slow::Nothing,

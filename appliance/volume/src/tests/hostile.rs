@@ -27,7 +27,7 @@ fn copy_of(world: &mut World, origin: u32, kind: VolumeKind) {
 }
 
 /// A pool with maps of two levels that share nodes, and records of every kind in the journal; and where its metadata lie.
-fn pool() -> (World, Vec<u64>) {
+pub(super) fn pool() -> (World, Vec<u64>) {
     let mut drive = Drive::new("S0", 12);
     drive.geometry.is_volatile = false;
     let mut world = World::new(1, drive);
@@ -64,7 +64,7 @@ fn pool() -> (World, Vec<u64>) {
     (world, places)
 }
 
-fn block(drive: &Drive, lba: u64) -> Vec<u8> {
+pub(super) fn block(drive: &Drive, lba: u64) -> Vec<u8> {
     drive.block(lba).map_or_else(|| vec![0; BLOCK_SIZE], |block| block.to_vec())
 }
 
@@ -75,7 +75,7 @@ fn seal(block: &mut [u8]) {
 }
 
 /// Puts a changed block onto the drive with a good checksum, and the checksum into the pointers that mean the block.
-fn plant(drive: &mut Drive, places: &[u64], lba: u64, mut changed: Vec<u8>) {
+pub(super) fn plant(drive: &mut Drive, places: &[u64], lba: u64, mut changed: Vec<u8>) {
     let old = block(drive, lba);
     seal(&mut changed);
     for at in (0..BLOCK_SIZE).filter(|at| old[*at] != changed[*at]) {

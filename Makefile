@@ -57,7 +57,7 @@ fuzz: ## looks for inputs that break a parser (MINUTES=30 each, TARGET=controlle
 	scripts/fuzz.sh $(MINUTES) $(TARGET)
 
 sim: ## power cuts on simulated drives, new seeds for HOURS=8 (half of it each: pools, thin engine); a failure prints the line that repeats it
-	SIM_FIRST=$$(date +%s)000000 SIM_MINUTES=$(SIM_MINUTES) cargo test --release --locked -p pool -p volume -- --nocapture survive
+	SIM_FIRST=$$(date +%s)000000 SIM_MINUTES=$(SIM_MINUTES) cargo test --release --locked -p pool -p volume --lib -- --nocapture survive
 
 mutations: ## takes one protection of the thin engine away after the other; each must turn a test red (ONLY=name)
 	cargo run --locked -q -p tidy --bin mutations -- $(ONLY)

@@ -314,7 +314,8 @@ impl Left {
 
 /// Goal: what a drive that confirms flushes and does nothing costs. If anything is left that was written after a flush, and needs what
 /// was flushed, the import says what the drive did, and does not serve it. If all of it is gone the drive looks like one that lost
-/// power earlier: confirmed work is lost, and nobody can know; what is shown was written there once.
+/// power earlier: confirmed work is lost, and nobody can know. What is shown was written there once; not always, though: where a
+/// unit was used again and nothing is left that says so (one of 5000 crowded lives), only checksums of data can tell.
 #[test]
 fn a_drive_that_lies_about_flushes_is_reported_where_that_can_be_known() {
     let mut left = Left::default();

@@ -6,7 +6,11 @@ use crate::limits::PIECES_MAX;
 use crate::slab::Key;
 
 /// Something to be sent.
-pub(crate) trait Cargo {
+///
+/// # Safety
+/// What [`Cargo::fill_iovecs`] names can be read, stays where it is, and is written by nobody, until [`Cargo::end`] or the end of the value;
+/// moving the value does not move it.
+pub(crate) unsafe trait Cargo {
     /// Bytes in all.
     fn len(&self) -> usize;
 
@@ -20,7 +24,8 @@ pub(crate) trait Cargo {
     fn end(&mut self);
 }
 
-impl Cargo for Outgoing {
+// SAFETY: pieces lie in the value's own vectors and buffers, on the heap or in the arena. Only `&mut` methods change them.
+unsafe impl Cargo for Outgoing {
     fn len(&self) -> usize {
         self.len()
     }
@@ -89,7 +94,9 @@ impl Lent {
     }
 }
 
-impl Cargo for Lent {
+// SAFETY: the home core keeps the send of which this was told, and does not look at it, until this comes back to it
+// (`Spread::on_returned`); what does not come back it keeps for ever (`Spread::stop`).
+unsafe impl Cargo for Lent {
     fn len(&self) -> usize {
         self.len
     }

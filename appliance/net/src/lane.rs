@@ -121,6 +121,11 @@ impl<T> Writer<T> {
 }
 
 impl<T> Reader<T> {
+    /// The other end is gone: nothing is put in any more.
+    pub(crate) fn is_abandoned(&self) -> bool {
+        Arc::strong_count(&self.shared) == 1
+    }
+
     /// Takes the oldest message.
     pub(crate) fn pop(&mut self) -> Option<T> {
         if !self.has_message() {

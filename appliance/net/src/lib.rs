@@ -1,4 +1,4 @@
-//! Sockets of one core (layer 3; `reactor` runs it, `target` speaks NVMe/TCP through it).
+//! Sockets of a node: those of its home core, or of socket cores (layer 3; `reactor` runs it, `target` speaks NVMe/TCP through it).
 //!
 //! ```text
 //!  listen ─▶ Accepted{socket}          watch(socket) ─▶ Readable{socket} ─ receive(socket, memory) ─▶ bytes
@@ -8,8 +8,16 @@
 //! silent, sends the rest of what a socket does not take at once, and is what the core sleeps in (docs/decisions/0006 has the
 //! figures behind that).
 //!
+//! With socket cores (docs/decisions/0008) that happens on their threads. The home core, which owns the [`Net`] and alone knows what the
+//! bytes mean, lends them memory and hears from them over bounded lanes:
+//!
+//! ```text
+//!  Net ── Spread ── lane of orders ──▶ SocketCore ── Sockets ── ring, recv, send
+//!                ◀── lane of news ────┘
+//! ```
+//!
 //! UNSAFETY: the kernel reads and writes memory while an operation is in flight; safe Rust has no word for that. Here
-//! the memory is moved into the [`Net`] for exactly that time.
+//! the memory is moved into the [`Net`] for exactly that time. Slots of a lane are shared by two threads.
 //!
 //! Invariants
 //! - Buffers given to [`Net::send`] are nobody's until the kernel is done with them; then they return to their arena.

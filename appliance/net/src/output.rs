@@ -6,8 +6,8 @@
 //! ```
 //! Long payload goes another way, if the socket takes it (`zero_copy`).
 //!
-//! Invariant: what the kernel still reads belongs to a boxed [`Send`] in [`Socket::send`], and comes out of it when the
-//! completion was seen.
+//! Invariant: what the kernel still reads is kept by a boxed [`Send`] in [`Socket::send`](crate::sockets::Socket::send): the message and
+//! its pieces are its own, headers and payload are those of its [`Cargo`]. It comes out of there when the completion was seen.
 
 use crate::cargo::Cargo;
 use crate::limits::{PIECES_MAX, SPARE_SENDS};
@@ -148,8 +148,8 @@ impl<C: Cargo> Sockets<C> {
         let socket = self.sockets.get_mut(id.key()).expect("it was there");
         let send = socket.send.insert(send);
         let entry = send_rest(&socket.fd, send, user_data(kind::SEND, id.key().to_bits()));
-        // SAFETY: message, iovecs, header bytes and payloads belong to the boxed `socket.send`, which is not touched and
-        // not moved out of its box before this entry's completion is seen.
+        // SAFETY: message and iovecs belong to the boxed `socket.send`, headers and payload are kept by its cargo (`Cargo`). It is not
+        // touched and not moved out of its box before this entry's completion is seen.
         unsafe { self.ring.push(entry) };
         None
     }
@@ -162,7 +162,7 @@ impl<C: Cargo> Sockets<C> {
         if matches!(result, Ok(false)) {
             let send = socket.send.insert(send);
             let entry = send_rest(&socket.fd, send, user_data(kind::SEND, id.key().to_bits()));
-            // SAFETY: as in `send`: everything the entry names belongs to the boxed `socket.send`.
+            // SAFETY: as in `send`: everything the entry names is kept by the boxed `socket.send`.
             unsafe { self.ring.push(entry) };
             return None;
         }
@@ -197,8 +197,8 @@ const RING_FLAGS: i32 = libc::MSG_NOSIGNAL | libc::MSG_WAITALL;
 fn send_now(fd: &OwnedFd, iovecs: &mut [libc::iovec]) -> io::Result<usize> {
     let flags = libc::MSG_DONTWAIT | libc::MSG_NOSIGNAL;
     let sent = if let [only] = iovecs {
-        // SAFETY: the piece lies inside memory of the send, which outlives this call (`Outgoing::fill_iovecs`); the kernel
-        // only reads it, and is done when the call returns.
+        // SAFETY: the piece is kept by the cargo (`Cargo`), which outlives this call; the kernel only reads it, and is done when the
+        // call returns.
         unsafe { libc::send(fd.as_raw_fd(), only.iov_base, only.iov_len, flags) }
     } else {
         // SAFETY: an all-zero msghdr is a valid value: null pointers with zero lengths.

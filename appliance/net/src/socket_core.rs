@@ -181,13 +181,23 @@ impl fmt::Debug for SocketCore {
 }
 
 impl SocketCore {
-    /// Takes orders, receives and sends what there is; says whether there was anything to do. Never waits, but at its end.
+    /// Takes orders, receives and sends what there is; says whether there was anything to do. Never waits, but at its end, which comes
+    /// with an order or with the end of the home core's sockets.
     pub fn round(&mut self) -> bool {
         let mut has_worked = false;
         for _ in 0..CORE_ORDERS_MAX {
-            let Some(order) = self.link.orders.pop() else { break };
+            let Some(order) = self.link.orders.pop() else {
+                if self.link.orders.is_abandoned() && !self.is_finished {
+                    // Nobody says `Stop` any more: the home core has given up waiting for room to say it.
+                    self.stop();
+                }
+                break;
+            };
             self.on_order(order);
             has_worked = true;
+        }
+        if self.is_finished {
+            return true;
         }
         for _ in 0..CORE_EVENTS_MAX {
             let Some(event) = self.sockets.poll() else { break };

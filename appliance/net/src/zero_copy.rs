@@ -8,7 +8,7 @@
 //! cheaper without the notice, and the socket is not asked again.
 //!
 //! Invariants
-//! - What the network still reads belongs to [`ZeroCopy`], also when its socket is gone, until the notice was seen.
+//! - What the network still reads is kept by a [`Cargo`] in [`ZeroCopy`], also when its socket is gone, until the notice was seen.
 //! - That is at most [`ZERO_COPY_BYTES_MAX`](crate::limits::ZERO_COPY_BYTES_MAX) on all cores together: hosts that confirm nothing cannot take the memory of all others away.
 
 use crate::cargo::Cargo;
@@ -77,8 +77,8 @@ impl<C: Cargo> Sockets<C> {
         socket.is_zero_copying = true;
         let pending = self.zero_copy.sends.get_mut(key).expect("just inserted");
         let entry = pending.send.zero_copy_entry(&socket.fd, user_data(kind::ZERO_COPY, key.to_bits()));
-        // SAFETY: message, iovecs, header bytes and payloads belong to the boxed send in `pending`, which is neither touched
-        // nor dropped before the completion and the notice, if one is announced, were seen.
+        // SAFETY: message and iovecs belong to the boxed send in `pending`, headers and payload are kept by its cargo (`Cargo`). It is
+        // neither touched nor dropped before the completion and the notice, if one is announced, were seen.
         unsafe { self.ring.push(entry) };
     }
 

@@ -24,9 +24,6 @@ pub(crate) struct Pages {
     len: usize,
 }
 
-// SAFETY: the mapping belongs to the value alone; nothing in it is tied to a thread.
-unsafe impl Send for Pages {}
-
 impl Pages {
     /// `len` bytes.
     ///

@@ -2,6 +2,7 @@
 
 use super::{Bench, ROUNDS_MAX, arena, send_too_much, wait_for};
 use crate::limits::{STAGING_BYTES, STAGINGS_MAX};
+use crate::spread::Spread;
 use crate::{Ahead, CoreSeed, Event, Net, Received, SocketCore, SocketId, Waker};
 use core::time::Duration;
 use std::io::{Read, Write};
@@ -227,6 +228,18 @@ fn drop_without_cores() {
     let (net, seeds) = Net::with_cores(&waker, 2).expect("an io_uring");
     drop(seeds);
     drop(net);
+}
+
+/// Goal: a core whose home core is gone without a word ends: `Stop` may have had no room in the lane.
+#[test]
+fn abandoned_core_ends() {
+    let (spread, mut seeds) = Spread::new(&Waker::new().expect("an eventfd"), 1).expect("an eventfd");
+    let mut core = seeds.remove(0).start().expect("an io_uring");
+    core.round();
+    assert!(!core.is_finished());
+    drop(spread);
+    core.round();
+    assert!(core.is_finished());
 }
 
 /// A socket core on this thread, which runs when the test says so.

@@ -142,22 +142,15 @@ impl Target {
         now: Tick,
     ) {
         let Placed { slot, part, lent } = placed;
-        let result = match lent {
-            Some(buffer) if !matches!(connection.tcp.want(), Want::Payload { slot: other, .. } if other == slot) =>
-            {
-                // The command was answered meanwhile: these bytes are thrown away with the rest.
-                connection.tcp.on_payload(&buffer.as_ref()[part.range], now)
-            }
-            lent => {
-                let chunks = &mut connection.commands[slot.index()].chunks;
-                if let Some(buffer) = lent {
-                    chunks.put(part.index, buffer);
-                }
-                let bytes = chunks.bytes(&part).expect("a command that awaits data has its buffers");
-                connection.tcp.on_payload(bytes, now)
-            }
-        };
-        match result {
+        let chunks = &mut connection.commands[slot.index()].chunks;
+        if let Some(buffer) = lent {
+            let is_awaited =
+                matches!(connection.tcp.want(), Want::Payload { slot: other, .. } if other == slot);
+            assert!(is_awaited, "a command whose data is on its way is not answered before that has arrived");
+            chunks.put(part.index, buffer);
+        }
+        let bytes = chunks.bytes(&part).expect("a command that awaits data has its buffers");
+        match connection.tcp.on_payload(bytes, now) {
             Ok(()) => self.on_protocol_events(place, connection, now),
             Err(error) => self.on_protocol_error(connection, error, net),
         }

@@ -1,9 +1,12 @@
 //! Abort: what has not begun does not happen, and the host is told the truth about the rest (Base 2.1 §5.1.1).
 
 use super::host::{Host, pattern, transfer};
+use super::known_bugs::h2c;
+use super::spread::with_cores;
 use super::{Bench, NO_DIGESTS};
 use nvme_spec::{AdminOpcode, NvmOpcode, Sqe, Status};
 use nvme_tcp::host::Data;
+use std::io::{Read, Write};
 use std::thread;
 
 /// Aborts a command of the I/O queue; says whether it was aborted.
@@ -37,6 +40,32 @@ fn write_that_waits_for_its_data() {
     });
     assert_eq!(bench.join(host), (Status::ABORT_REQUESTED, Status::SUCCESS));
     assert_eq!(bench.operations(), 1, "the aborted write reached no drive");
+}
+
+/// Goal: a write is aborted while a part of its data has arrived and a socket core has its buffer for the rest: that arrives, and
+/// reaches no drive.
+#[test]
+fn write_whose_buffer_is_lent() {
+    const LEN: u32 = 65536;
+    let mut bench = Bench::new();
+    with_cores(&mut bench, 1);
+    bench.orders(false, None);
+    let host = bench.host(|mut host| {
+        host.io.submit(transfer(NvmOpcode::WRITE, 1, 0, 65536), Data::Write(LEN), vec![0; 65536]);
+        host.io.send().expect("the capsule is sent");
+        let (mut stream, cid) = (host.io.stream(), host.io.last_cid);
+        let mut request = [0; 24];
+        stream.read_exact(&mut request).expect("the R2T comes");
+        let data = h2c(cid, u16::from_le_bytes([request[10], request[11]]), (0, LEN), LEN);
+        stream.write_all(&data[..5000]).expect("sent");
+        assert!(abort(&mut host, cid), "it was only waiting");
+        stream.write_all(&data[5000..]).expect("sent");
+        let mut response = [0; 24];
+        stream.read_exact(&mut response).expect("the response");
+        Status::from_field(u16::from_le_bytes([response[22], response[23]]))
+    });
+    assert_eq!(bench.join(host), Status::ABORT_REQUESTED);
+    assert_eq!(bench.operations(), 0);
 }
 
 /// Goal: of many reads that drives hold, those that wait for memory are aborted at once; those at the drives are not, and

@@ -26,7 +26,7 @@ pub(super) fn ic_req() -> IcReq {
 }
 
 /// Data of a command, with `carried` bytes behind it.
-fn h2c(cid: u16, tag: u16, (offset, len): (u32, u32), carried: u32) -> Vec<u8> {
+pub(super) fn h2c(cid: u16, tag: u16, (offset, len): (u32, u32), carried: u32) -> Vec<u8> {
     let mut header = DataPdu::new_zeroed();
     header.ch = common(PduType::H2C_DATA, 24, 24 + carried);
     (header.cccid, header.ttag) = (cid.into(), tag.into());

@@ -16,14 +16,19 @@ fn run(seed: CoreSeed) {
     });
 }
 
+/// The target's sockets are those of so many cores.
+pub(super) fn with_cores(bench: &mut Bench, count: usize) {
+    let (mut net, seeds) = Net::with_cores(&Waker::new().expect("an eventfd"), count).expect("an io_uring");
+    seeds.into_iter().for_each(run);
+    (_, bench.address) = net.listen("127.0.0.1:0".parse().expect("an address")).expect("a port");
+    bench.net = net;
+}
+
 /// Goal: IO queues are divided among the cores, also where each host has one, whose turn is always the same after its admin queue.
 #[test]
 fn io_queues_are_divided_among_cores() {
     let mut bench = Bench::new();
-    let (mut net, seeds) = Net::with_cores(&Waker::new().expect("an eventfd"), 2).expect("an io_uring");
-    seeds.into_iter().for_each(run);
-    (_, bench.address) = net.listen("127.0.0.1:0".parse().expect("an address")).expect("a port");
-    bench.net = net;
+    with_cores(&mut bench, 2);
     let mut hosts = Vec::new();
     for _ in 0..4 {
         let host = bench.host(|host| host);

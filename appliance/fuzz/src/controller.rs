@@ -294,6 +294,7 @@ impl Harness {
                 assert!(live <= usize::from(most), "no more commands than entries");
                 assert!(self.commands.len() <= usize::from(most * SLOTS_PER_ENTRY), "slots are bounded");
             }
+            Event::Refused { .. } => {}
             Event::Data { slot, result } => {
                 let (is_digested, command) = (self.digests.data, self.live(slot));
                 assert!(!command.is_complete && command.reply.is_none(), "data ends once");

@@ -17,7 +17,7 @@ use crate::nvm;
 use crate::outcome::{Command, Io, IoKind, Outcome};
 use crate::view::View;
 use nvme_spec::entry::Fuse;
-use nvme_spec::{NvmOpcode, Status};
+use nvme_spec::{NvmOpcode, Sqe, Status};
 
 /// What the last command of a queue was, if it was the first half of a fused operation.
 #[derive(Clone, Copy, Debug)]
@@ -26,6 +26,15 @@ pub(crate) enum First {
     Waits(Io),
     /// It was refused.
     Refused,
+}
+
+/// What becomes of a first half that waited, when the next command is no good second.
+pub(crate) fn status_of_first(before: Option<First>, next: &Sqe) -> Option<Status> {
+    let why = match next.fuse() {
+        Fuse::SECOND => Status::ABORTED_FAILED_FUSED,
+        _ => Status::ABORTED_MISSING_FUSED,
+    };
+    matches!(before, Some(First::Waits(_))).then_some(why.dnr())
 }
 
 /// A command of an I/O queue; `before` is what the one before it was, and `first` what this one is.

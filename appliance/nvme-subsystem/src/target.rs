@@ -309,8 +309,16 @@ impl Target {
         self.settle(id, command.sqe, result)
     }
 
+    /// The transport has refused a command: between two halves of a fused operation it counts as any other.
+    pub fn on_refused(&mut self, id: ConnectionId, sqe: &Sqe) {
+        if let Some(Connection { queue: Some(_), first, .. }) = self.connections.get_mut(id.0) {
+            self.abort = fused::status_of_first(first.take(), sqe);
+            *first = (sqe.fuse() == Fuse::FIRST).then_some(First::Refused);
+        }
+    }
+
     /// The command that has just arrived ends the wait of its connection's first half ([`Outcome::First`]) for a second: that
-    /// is to be answered with this status. To be asked after each [`Target::on_command`].
+    /// is to be answered with this status. To be asked after each [`Target::on_command`] and [`Target::on_refused`].
     pub fn poll_abort(&mut self) -> Option<Status> {
         self.abort.take()
     }
@@ -431,12 +439,8 @@ impl Target {
         };
         let queue = *queue;
         let before = first.take();
-        if let Some(First::Waits(_)) = before {
-            // Unless this turns out to be its second.
-            let is_second = sqe.fuse() == Fuse::SECOND;
-            let why = if is_second { Status::ABORTED_FAILED_FUSED } else { Status::ABORTED_MISSING_FUSED };
-            self.abort = Some(why.dnr());
-        }
+        // Unless this turns out to be its second.
+        self.abort = fused::status_of_first(before, sqe);
         let Some(controller) = self.controllers.get_mut(queue.controller) else {
             return Err(Status::ABORTED_SQ_DELETION.into());
         };

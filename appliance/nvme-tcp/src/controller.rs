@@ -109,6 +109,12 @@ pub enum Event {
         /// Its data.
         data: Data,
     },
+    /// A command was refused here (its identifier is in use, or its SGL is wrong); the host is told. It still was between those
+    /// around it.
+    Refused {
+        /// The command.
+        sqe: Sqe,
+    },
     /// The data of a command is complete in its buffer.
     Data {
         /// Which command.
@@ -494,6 +500,7 @@ impl Connection {
             Err(status) => {
                 self.refusals = self.refusals.saturating_add(1);
                 self.outgoing.push_back(Outgoing::Refusal { cid, status });
+                self.event = Some(Event::Refused { sqe });
             }
             Ok(data) => {
                 // `want` asks for no header while there is no free slot.

@@ -57,6 +57,8 @@
 //!                     let _ = (sqe, data);
 //!                     connection.respond(slot, Reply::status(nvme_spec::Status::INVALID_OPCODE.dnr()));
 //!                 }
+//!                 // The host is told already.
+//!                 Event::Refused { .. } => {}
 //!                 // All data of the write lies in the slot's buffer, or its digest was wrong.
 //!                 Event::Data { slot, result } => {
 //!                     let status = result.err().unwrap_or(nvme_spec::Status::SUCCESS);

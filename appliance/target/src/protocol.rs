@@ -25,6 +25,13 @@ impl Target {
                 Event::Command { slot, sqe, data } => {
                     self.on_command(place, connection, slot, (sqe, data), now);
                 }
+                Event::Refused { sqe } => {
+                    let Some(id) = connection.id else { continue };
+                    self.subsystems.on_refused(id, &sqe);
+                    if let Some(status) = self.subsystems.poll_abort() {
+                        self.abort_first(place, connection, status);
+                    }
+                }
                 Event::Data { slot, result } => self.on_data(place, connection, slot, result, now),
             }
         }

@@ -150,6 +150,24 @@ fn halves_and_others() {
     }
 }
 
+/// Goal: a command that the transport refused is between two halves, and may be one of them.
+#[test]
+fn halves_and_refused_commands() {
+    let mut host = Host::ready();
+    let queue = host.io_queue(1);
+    let (compare, write, plain) = (compare(), write(), half(0, NvmOpcode::READ, 8, 1));
+    for (refused, why, later) in
+        [(plain, MISSING, MISSING), (write, FAILED, MISSING), (compare, MISSING, FAILED)]
+    {
+        let mut told = Vec::new();
+        submit(&mut host, queue, compare, &mut told);
+        host.target.on_refused(queue, &refused);
+        told.extend(host.target.poll_abort().map(Told::Aborted));
+        submit(&mut host, queue, write, &mut told);
+        assert_eq!(told, [first(), Told::Aborted(why), Told::Refused(later)]);
+    }
+}
+
 /// Goal: halves on different queues are strangers; on the admin queue there are none; a closed connection takes its half along.
 #[test]
 fn halves_belong_to_their_queue() {

@@ -165,6 +165,7 @@ impl Pair {
                     _ => self.controller.respond(slot, Reply::status(Status::INVALID_OPCODE.dnr())),
                 }
             }
+            controller::Event::Refused { .. } => {}
             controller::Event::Data { slot, result } => {
                 if result.is_ok() {
                     self.stored = self.controller_buffers[slot.index()].clone();

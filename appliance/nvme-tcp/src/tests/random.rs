@@ -51,7 +51,7 @@ fn drive(connection: &mut Connection, mut bytes: &[u8], random: &mut Random) {
                 waiting.push(slot);
             }
             Some(Event::Command { slot, .. }) => waiting.push(slot),
-            Some(Event::Data { .. }) | None => {}
+            Some(Event::Data { .. } | Event::Refused { .. }) | None => {}
         }
         if random.below(4) == 0
             && let Some(slot) = waiting.pop()

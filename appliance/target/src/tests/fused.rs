@@ -1,12 +1,15 @@
 //! Compare and Write over the wire: two commands that are one, against everything that may come between its two operations.
 
 use super::host::{Host, Queue, pattern, transfer};
+use super::known_bugs::common;
 use super::{Bench, each_operation_fails};
 use block::MediaError;
 use nvme_spec::entry::DatasetFlags;
+use nvme_spec::tcp::{CapsuleCmd, PduType};
 use nvme_spec::{AdminOpcode, DatasetRange, NvmOpcode, Sqe, Status};
 use nvme_tcp::Slot;
 use nvme_tcp::host::Data;
+use std::io::{Read, Write};
 use std::sync::mpsc::{Receiver, Sender, channel};
 use std::thread::JoinHandle;
 use zerocopy::IntoBytes;
@@ -93,6 +96,34 @@ fn halves_without_partner() {
         bench.join(host);
     }
     bench.until(|bench| bench.target.is_idle());
+}
+
+/// Goal: a command that the transport refuses is between two halves as any other is: they are not done as one.
+#[test]
+fn halves_around_a_refused_command() {
+    let mut bench = Bench::new();
+    bench.orders(false, None);
+    let host = bench.host(|mut host| {
+        first(&mut host.io, 0, 0);
+        host.io.send().expect("sent");
+        let (mut stream, first) = (host.io.stream(), host.io.last_cid);
+        // It has no SGL.
+        let mut sqe = transfer(NvmOpcode::READ, 1, 0, 4096);
+        sqe.cid = u16::MAX.into();
+        let capsule = CapsuleCmd { ch: common(PduType::CAPSULE_CMD, 72, 72), sqe };
+        stream.write_all(capsule.as_bytes()).expect("sent");
+        second(&mut host.io, 0, 1);
+        host.io.send().expect("sent");
+        let second = host.io.last_cid;
+        let mut told = [[0; 24]; 3];
+        told.iter_mut().for_each(|response| stream.read_exact(response).expect("a response"));
+        let field = |response: &[u8; 24], at: usize| u16::from_le_bytes([response[at], response[at + 1]]);
+        let status = |cid| told.iter().find(|told| field(told, 20) == cid).map(|told| field(told, 22));
+        [first, u16::MAX, second].map(|cid| status(cid).map(Status::from_field))
+    });
+    let missing = Some(Status::ABORTED_MISSING_FUSED.dnr());
+    assert_eq!(bench.join(host), [missing, Some(Status::INVALID_FIELD.dnr()), missing]);
+    assert_eq!(bench.operations(), 0);
 }
 
 /// Goal: more halves than a connection may have on the way are told to try again, both of each pair.

@@ -10,6 +10,7 @@ use crate::slab::Key;
 use crate::socket_core::{CoreLoad, CoreSeed};
 use crate::sockets::Sockets;
 use crate::spread::Spread;
+use crate::zero_copy::Allowance;
 use crate::{Outgoing, Waker};
 use core::fmt;
 use core::ops::Range;
@@ -101,7 +102,7 @@ impl Net {
     /// # Errors
     /// If the kernel refuses an io_uring.
     pub fn new(waker: Waker) -> io::Result<Self> {
-        Ok(Self::of(Sockets::new(waker, ZERO_COPY_BYTES_MAX)?, None))
+        Ok(Self::of(Sockets::new(waker, Allowance::new(ZERO_COPY_BYTES_MAX))?, None))
     }
 
     /// Sockets of so many other threads, each of which turns one of the seeds into its core and runs it until it is finished. The
@@ -113,7 +114,7 @@ impl Net {
     /// # Panics
     /// If there is no core, or more than [`CORES_MAX`](crate::limits::CORES_MAX).
     pub fn with_cores(waker: &Waker, cores: usize) -> io::Result<(Self, Vec<CoreSeed>)> {
-        let home = Sockets::new(waker.clone(), 0)?;
+        let home = Sockets::new(waker.clone(), Allowance::new(0))?;
         let (spread, seeds) = Spread::new(waker, cores)?;
         Ok((Self::of(home, Some(Box::new(spread))), seeds))
     }

@@ -126,7 +126,7 @@ impl<C: Cargo> Sockets<C> {
             return Some(Err(gone()));
         };
         assert!(socket.send.is_none() && !socket.is_zero_copying, "one send at a time");
-        if socket.may_zero_copy && self.zero_copy.takes(&cargo) {
+        if socket.may_zero_copy && self.zero_copy.take_room(&cargo) {
             let send = self.new_send(cargo, 0);
             self.send_zero_copy(id, send);
             return None;

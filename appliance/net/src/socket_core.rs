@@ -23,6 +23,7 @@ use crate::limits::{
 };
 use crate::net::{Event, SocketId};
 use crate::sockets::Sockets;
+use crate::zero_copy::Allowance;
 use core::fmt;
 use core::sync::atomic::{AtomicU32, Ordering};
 use core::time::Duration;
@@ -84,7 +85,7 @@ pub struct CoreSeed {
     pub(crate) waker: Waker,
     pub(crate) home: Waker,
     pub(crate) busy_permille: Arc<AtomicU32>,
-    pub(crate) zero_copy_bytes_max: usize,
+    pub(crate) zero_copy: Allowance,
 }
 
 impl fmt::Debug for CoreSeed {
@@ -99,7 +100,7 @@ impl CoreSeed {
     /// # Errors
     /// If the kernel refuses an io_uring.
     pub fn start(self) -> io::Result<SocketCore> {
-        let sockets = Sockets::new(self.waker.clone(), self.zero_copy_bytes_max)?;
+        let sockets = Sockets::new(self.waker.clone(), self.zero_copy)?;
         Ok(SocketCore {
             sockets,
             link: Link { orders: self.orders, news: self.news, home: self.home, has_news: false },

@@ -15,7 +15,7 @@ use crate::net::{Event, SocketId};
 use crate::output::{Send, Spares};
 use crate::ring::{Finished, Ring, RingKind};
 use crate::slab::{Key, Slab};
-use crate::zero_copy::ZeroCopy;
+use crate::zero_copy::{Allowance, ZeroCopy};
 use core::mem;
 use core::time::Duration;
 use io_uring::{opcode, types};
@@ -78,7 +78,7 @@ impl<C: Cargo> Sockets<C> {
     ///
     /// # Errors
     /// If the kernel refuses an io_uring.
-    pub(crate) fn new(waker: Waker, zero_copy_bytes_max: usize) -> io::Result<Self> {
+    pub(crate) fn new(waker: Waker, zero_copy: Allowance) -> io::Result<Self> {
         Ok(Self {
             ring: Ring::new(RingKind::Core, SUBMISSIONS_MAX, COMPLETIONS_MAX)?,
             sockets: Slab::new(SOCKETS_MAX),
@@ -86,7 +86,7 @@ impl<C: Cargo> Sockets<C> {
             iovecs: Vec::with_capacity(PIECES_MAX),
             spares: Spares::new(Send::new),
             ended: Vec::with_capacity(SOCKETS_MAX),
-            zero_copy: ZeroCopy::new(zero_copy_bytes_max),
+            zero_copy: ZeroCopy::new(zero_copy),
             doors: Doors::new(),
             events: VecDeque::with_capacity(COMPLETIONS_MAX as usize),
             is_turn_of_hot: false,
@@ -278,7 +278,7 @@ impl<C: Cargo> Drop for Sockets<C> {
         }
         // The kernel did not let go in time: keep the memory for ever rather than let somebody else use it.
         mem::forget(mem::replace(&mut self.sockets, Slab::new(0)));
-        mem::forget(mem::replace(&mut self.zero_copy, ZeroCopy::new(0)));
+        mem::forget(mem::replace(&mut self.zero_copy, ZeroCopy::new(Allowance::new(0))));
         mem::forget(mem::replace(&mut self.wake_count, Box::new([0; 8])));
     }
 }

@@ -27,6 +27,7 @@ use crate::output::Spares;
 use crate::slab::Slab;
 use crate::socket_core::{CoreLoad, CoreSeed, News, Order};
 use crate::sockets::Sockets;
+use crate::zero_copy::Allowance;
 use core::mem;
 use core::ops::Range;
 use core::sync::atomic::{AtomicU32, Ordering};
@@ -118,6 +119,7 @@ impl Spread {
     pub(crate) fn new(home: &Waker, cores: usize) -> io::Result<(Self, Vec<CoreSeed>)> {
         assert!((1..=CORES_MAX).contains(&cores), "{cores} socket cores");
         let (mut links, mut seeds) = (Vec::new(), Vec::new());
+        let zero_copy = Allowance::new(ZERO_COPY_BYTES_MAX);
         for _ in 0..cores {
             let ((orders, orders_end), (news, news_end)) = (lane(), lane());
             let waker = Waker::new()?;
@@ -128,7 +130,7 @@ impl Spread {
                 waker: waker.clone(),
                 home: home.clone(),
                 busy_permille: Arc::clone(&busy_permille),
-                zero_copy_bytes_max: ZERO_COPY_BYTES_MAX / cores,
+                zero_copy: zero_copy.clone(),
             });
             links.push(Link {
                 orders,
@@ -257,6 +259,8 @@ impl Spread {
         assert!(!mem::replace(&mut seat.is_sending, true), "one send at a time");
         let mut lent = self.lents.take();
         let Ok(key) = self.sends.insert(outgoing) else {
+            // News of a core come in order, and it starts nothing between hearing that memory is free and saying so: what it has not
+            // given back is never more than it may have on its way.
             unreachable!("a socket has one send, and sends without copying are bounded")
         };
         let outgoing = self.sends.get(key).expect("just inserted");

@@ -18,18 +18,48 @@ use crate::output::{Send, send_rest};
 use crate::ring::Finished;
 use crate::slab::{Key, Slab};
 use crate::sockets::{Sockets, kind, user_data};
+use core::sync::atomic::{AtomicUsize, Ordering};
 use io_uring::cqueue;
 use std::io;
+use std::sync::Arc;
 
 /// The kernel's flag in a notice: it has copied (`IORING_NOTIF_USAGE_ZC_COPIED`, Linux 6.2).
 const COPIED: u32 = 1 << 31;
 
+/// Bytes that may be on their way, for all cores together: a share for each would be less than one long send where there are many. Clones
+/// count together.
+#[derive(Clone, Debug)]
+pub(crate) struct Allowance {
+    used: Arc<AtomicUsize>,
+    max: usize,
+}
+
+impl Allowance {
+    pub(crate) fn new(max: usize) -> Self {
+        Self { used: Arc::new(AtomicUsize::new(0)), max }
+    }
+
+    /// Takes so many bytes, or none.
+    fn take(&self, bytes: usize) -> bool {
+        // Nothing but the number itself is handed on by it.
+        let used = self.used.fetch_add(bytes, Ordering::Relaxed);
+        let fits = used + bytes <= self.max;
+        if !fits {
+            self.give(bytes);
+        }
+        fits
+    }
+
+    pub(crate) fn give(&self, bytes: usize) {
+        let used = self.used.fetch_sub(bytes, Ordering::Relaxed);
+        assert!(used >= bytes, "what is given back was taken");
+    }
+}
+
 /// Sends without copying, on their way.
 pub(crate) struct ZeroCopy<C> {
     sends: Slab<Pending<C>>,
-    /// Bytes of all of them.
-    bytes: usize,
-    bytes_max: usize,
+    pub(crate) allowance: Allowance,
 }
 
 struct Pending<C> {
@@ -43,8 +73,8 @@ struct Pending<C> {
 }
 
 impl<C: Cargo> ZeroCopy<C> {
-    pub(crate) fn new(bytes_max: usize) -> Self {
-        Self { sends: Slab::new(ZERO_COPY_SENDS_MAX), bytes: 0, bytes_max }
+    pub(crate) fn new(allowance: Allowance) -> Self {
+        Self { sends: Slab::new(ZERO_COPY_SENDS_MAX), allowance }
     }
 
     /// How many are on their way.
@@ -52,27 +82,28 @@ impl<C: Cargo> ZeroCopy<C> {
         self.sends.len()
     }
 
-    /// Their bytes.
+    /// Bytes on their way, on all cores.
     #[cfg(test)]
     pub(crate) fn bytes(&self) -> usize {
-        self.bytes
+        self.allowance.used.load(Ordering::Relaxed)
     }
 
-    /// It is worth it, and there is room.
-    pub(crate) fn takes(&self, cargo: &C) -> bool {
+    /// Takes room for something, if it is worth it and there is some.
+    pub(crate) fn take_room(&self, cargo: &C) -> bool {
         cargo.payload_mean() >= ZERO_COPY_PAYLOAD_MIN
-            && self.bytes + cargo.len() <= self.bytes_max
             && !self.sends.is_full()
+            && self.allowance.take(cargo.len())
     }
 }
 
 impl<C: Cargo> Sockets<C> {
-    /// Starts a send without copying. Its socket sends nothing else until [`Event::Sent`].
+    /// Starts a send without copying, for which there is room. Its socket sends nothing else until [`Event::Sent`].
     pub(crate) fn send_zero_copy(&mut self, id: SocketId, send: Box<Send<C>>) {
         let len = send.len();
         let pending = Pending { socket: id, send, len, is_sent: false, is_read: false };
-        let Ok(key) = self.zero_copy.sends.insert(pending) else { unreachable!("`takes` has seen room") };
-        self.zero_copy.bytes += len;
+        let Ok(key) = self.zero_copy.sends.insert(pending) else {
+            unreachable!("`take_room` has seen a place")
+        };
         let socket = self.sockets.get_mut(id.key()).expect("the caller has looked it up");
         socket.is_zero_copying = true;
         let pending = self.zero_copy.sends.get_mut(key).expect("just inserted");
@@ -126,7 +157,7 @@ impl<C: Cargo> Sockets<C> {
         if self.zero_copy.sends.get(key).is_some_and(is_over)
             && let Some(pending) = self.zero_copy.sends.remove(key)
         {
-            self.zero_copy.bytes -= pending.len;
+            self.zero_copy.allowance.give(pending.len);
             self.recycle_send(pending.send);
         }
     }
@@ -135,4 +166,31 @@ impl<C: Cargo> Sockets<C> {
 /// The kernel does not send this without copying, but would send it.
 fn is_refusal(error: &io::Error) -> bool {
     matches!(error.raw_os_error(), Some(libc::EINVAL | libc::EOPNOTSUPP | libc::ENOMEM | libc::ENOBUFS))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::limits::{CORES_MAX, ZERO_COPY_BYTES_MAX};
+    use crate::spread::Spread;
+    use crate::{Outgoing, Waker};
+    use dma::{Arena, ArenaConfig};
+
+    /// Goal: however many cores there are, each of them may send long payload without copying, and all together not more than is
+    /// allowed; what has been confirmed is free for any of them. Method: as many cores as there may be, and a send of 768 KiB.
+    #[test]
+    fn allowance_is_that_of_all_cores() {
+        let arena = Arena::new(ArenaConfig { bytes: 16 << 20, hugepages: false }).expect("16 MiB");
+        let mut outgoing = Outgoing::new();
+        outgoing.push_payload(arena.alloc(128 << 10).expect("a slot"), 0..128 << 10);
+        (1..6).for_each(|_| outgoing.push_again(0..128 << 10));
+        let waker = Waker::new().expect("an eventfd");
+        let (_spread, seeds) = Spread::new(&waker, CORES_MAX).expect("eventfds");
+        let cores: Vec<_> = seeds.into_iter().map(|seed| ZeroCopy::<Outgoing>::new(seed.zero_copy)).collect();
+        let taken = cores.iter().filter(|core| core.take_room(&outgoing)).count();
+        assert_eq!(taken, ZERO_COPY_BYTES_MAX / outgoing.len());
+        cores[0].allowance.give(outgoing.len());
+        let last = cores.last().expect("there are some");
+        assert_eq!([last, &cores[1]].map(|core| core.take_room(&outgoing)), [true, false]);
+    }
 }

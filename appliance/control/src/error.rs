@@ -1,5 +1,6 @@
 //! Errors for people: what happened, to which object, what to do now.
 
+use crate::limits::BLOCK_SIZES;
 use core::fmt;
 use serde::{Deserialize, Serialize};
 use zbus::Type;
@@ -72,6 +73,15 @@ impl ControlError {
         self.remedy = remedy.into();
         self
     }
+}
+
+/// The refusal of a size for logical blocks that is none of [`BLOCK_SIZES`]: the same wherever it is found.
+#[must_use]
+pub fn no_block_size(bytes: impl fmt::Display) -> ControlError {
+    let [small, large] = BLOCK_SIZES;
+    ControlError::new(ErrorKind::InvalidArgument, format!("a volume cannot have blocks of {bytes} bytes"))
+        .field("block_size")
+        .remedy(format!("use {small} or {large}"))
 }
 
 impl fmt::Display for ControlError {

@@ -19,7 +19,7 @@ mod name;
 mod request;
 mod status;
 
-pub use error::{ControlError, ErrorKind};
+pub use error::{ControlError, ErrorKind, no_block_size};
 pub use name::is_name;
 pub use request::{
     AllowedHosts, CreatePool, CreateVolume, DeletePool, DeleteVolume, Reply, Request, ResizeVolume,

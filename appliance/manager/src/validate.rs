@@ -72,11 +72,7 @@ pub(crate) fn block_size(bytes: u32) -> Result<u32, ControlError> {
     match bytes {
         0 => Ok(BLOCK_SIZE_DEFAULT),
         bytes if BLOCK_SIZES.contains(&bytes) => Ok(bytes),
-        bytes => {
-            let [small, large] = BLOCK_SIZES;
-            let remedy = format!("use {small} or {large}");
-            Err(wrong("block_size", format!("a volume cannot have blocks of {bytes} bytes"), remedy))
-        }
+        bytes => Err(control::no_block_size(bytes)),
     }
 }
 

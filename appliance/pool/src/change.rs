@@ -273,12 +273,7 @@ fn checked_size(size_bytes: u64) -> Result<u32, ControlError> {
 
 /// The size of a volume's logical blocks.
 fn checked_block_size(bytes: u32) -> Result<LbaSize, ControlError> {
-    LbaSize::of_bytes(bytes).ok_or_else(|| {
-        let message = format!("a volume cannot have blocks of {bytes} bytes");
-        ControlError::new(ErrorKind::InvalidArgument, message)
-            .field("block_size")
-            .remedy("choose 512 or 4096")
-    })
+    LbaSize::of_bytes(bytes).ok_or_else(|| control::no_block_size(bytes))
 }
 
 /// The name of a pool or volume.

@@ -110,7 +110,7 @@ fn other_sizes_are_refused() {
         let Request::CreateVolume(create) = small(1, 8) else { unreachable!("it is one") };
         let refused = super::refused(&engine, Request::CreateVolume(CreateVolume { block_size, ..create }));
         assert_eq!((refused.field.as_str(), refused.object.as_str()), ("block_size", "volume/vol-1"));
-        assert_eq!(refused.remedy, "choose 512 or 4096");
+        assert_eq!(refused.remedy, "use 512 or 4096");
     }
     engine.stop();
 }

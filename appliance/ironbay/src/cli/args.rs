@@ -273,7 +273,7 @@ fn size(text: &str) -> Result<u64, SizeError> {
 
 fn block_size(text: &str) -> Result<u32, String> {
     let known = text.parse().ok().filter(|bytes| BLOCK_SIZES.contains(bytes));
-    known.ok_or_else(|| "a logical block has 512 or 4096 bytes".to_owned())
+    known.ok_or_else(|| control::no_block_size(text).to_string())
 }
 
 fn io_size(text: &str) -> Result<u32, String> {

@@ -96,7 +96,7 @@ fn bad_requests_are_refused_with_a_remedy() {
         InvalidArgument | 1048577 bytes is not a multiple of 1 MiB | volume/v2 | size_bytes | choose 2097152 bytes, or another multiple of 1048576
         ResourceExhausted | 17592186044415 MiB is more than a volume can have | volume/v2 | size_bytes | choose a size that the pool has free
         ResourceExhausted | pool "tank" has 51 MiB free, 52 MiB are needed | volume/v2 | size_bytes | choose a size of at most 53477376 bytes, or use another pool
-        InvalidArgument | a volume cannot have blocks of 1024 bytes | volume/v2 | block_size | choose 512 or 4096
+        InvalidArgument | a volume cannot have blocks of 1024 bytes | volume/v2 | block_size | use 512 or 4096
         AlreadyExists | pool "tank" has a volume "v1" already | volume/v1 | name | choose another name
         AlreadyExists | volume 56000000-0400-0800-0000-000000000001 exists with another name, size, block size or hosts | volume/v1 | id | choose another UUID
         InvalidArgument | volume "v1" has 4 MiB and cannot become smaller | volume/v1 | size_bytes | choose a size of at least 4194304 bytes

@@ -9,7 +9,7 @@ use crate::limits::{CAPTURE_MIB, HOST_COMMAND, LOOK_AGAIN};
 use crate::manage::{Volume, volumes_of_api};
 use crate::network::OPERATOR;
 use crate::parts::Parts;
-use crate::scenario::first_light::device;
+use crate::scenario::first_light::{device, size_of};
 use anyhow::{Context, Result, ensure};
 use serde_json::Value;
 use std::time::Instant;
@@ -23,6 +23,9 @@ pub const POOLS: [(&str, &str); 2] = [("fast", "LAB01"), ("slow", "LAB02")];
 pub const SPARE_DRIVE: &str = "LAB03";
 /// The volumes at first: name, pool, size.
 pub const VOLUMES: [(&str, &str, u64); 2] = [("data", "fast", 256 * MIB), ("log", "slow", 64 * MIB)];
+
+/// For scripts on the host that change the volume `$D`: `expect` compares its first MiB with what it should hold.
+pub const EXPECT: &str = "expect() { dd if=$D of=/run/found bs=64k count=16 iflag=direct 2>/dev/null && cmp /run/want /run/found; }\n";
 
 /// What a kernel says when it met something that it did not expect of a controller.
 const COMPLAINTS: &str =
@@ -157,6 +160,17 @@ impl Linux {
     pub fn device(&mut self, volume: &str) -> Result<String> {
         let uuid = self.volume(volume)?.uuid;
         device(self.host()?, &uuid)
+    }
+
+    /// Makes a volume larger; the host sees it without being asked to look.
+    pub fn grow(&mut self, volume: &str, device: &str, mib: u64) -> Result<()> {
+        self.ask(&["volume", "resize", volume, "--size", &format!("{mib}MiB")])?;
+        let until = Instant::now() + HOST_COMMAND;
+        while size_of(self.host()?, device)? != mib * MIB {
+            ensure!(Instant::now() < until, "{device} does not grow");
+            std::thread::sleep(LOOK_AGAIN);
+        }
+        Ok(())
     }
 
     /// Forgets what the kernel has said so far.

@@ -2,22 +2,20 @@
 //! that start and end within the drives' blocks of 4 KiB. A part of `linux_volumes`.
 
 use crate::fio;
-use crate::limits::{HOST_COMMAND, HOST_WORK, LOOK_AGAIN};
+use crate::limits::{HOST_COMMAND, HOST_WORK};
 use crate::manage::{Volume, volumes_of_api};
 use crate::scenario::first_light::{device, size_of};
-use crate::scenario::linux::{Linux, MIB};
+use crate::scenario::linux::{EXPECT, Linux, MIB};
 use anyhow::{Context, Result, ensure};
 use serde_json::Value;
 use sim::Random;
-use std::time::Instant;
 
 /// Blocks of 512 bytes that the commands work on: the first MiB.
 const BLOCKS: u64 = 2048;
 
-/// `want` is what the volume should hold, `expect` compares.
-const HELPERS: &str = "expect() { dd if=$D of=/run/found bs=64k count=16 iflag=direct 2>/dev/null && cmp /run/want /run/found; }
-put() { dd if=$1 of=/run/want bs=512 skip=$2 seek=$3 count=$4 conv=notrunc 2>/dev/null; }
-";
+/// Says what the volume should hold where a command puts something.
+const PUT: &str =
+    "put() { dd if=$1 of=/run/want bs=512 skip=$2 seek=$3 count=$4 conv=notrunc 2>/dev/null; }\n";
 
 /// The host is connected to the pool "fast"; the volume comes and goes.
 pub fn blocks_of_512_bytes(linux: &mut Linux, random: &mut Random) -> Result<()> {
@@ -37,12 +35,7 @@ pub fn blocks_of_512_bytes(linux: &mut Linux, random: &mut Random) -> Result<()>
     })?;
     commands(linux, &device, random)?;
     linux.step("it grows, and is deleted", |linux| {
-        linux.ask(&["volume", "resize", &volume.name, "--size", "96MiB"])?;
-        let until = Instant::now() + HOST_COMMAND;
-        while size_of(linux.host()?, &device)? != 96 * MIB {
-            ensure!(Instant::now() < until, "{device} does not grow");
-            std::thread::sleep(LOOK_AGAIN);
-        }
+        linux.grow(&volume.name, &device, 96)?;
         let end = format!(
             "dd if=/dev/urandom of={device} bs=512 seek={} count=1 oflag=direct 2>/dev/null",
             96 * 2048 - 1
@@ -75,8 +68,9 @@ fn appears(linux: &mut Linux) -> Result<(Volume, String)> {
 
 /// Each command changes the blocks that it names and no others, wherever it starts and ends.
 fn commands(linux: &mut Linux, device: &str, random: &mut Random) -> Result<()> {
-    let script =
-        |linux: &mut Linux, text: &str| linux.host()?.ok(&format!("D={device}\n{HELPERS}{text}"), HOST_WORK);
+    let script = |linux: &mut Linux, text: &str| {
+        linux.host()?.ok(&format!("D={device}\n{EXPECT}{PUT}{text}"), HOST_WORK)
+    };
     let half = BLOCKS / 2;
     linux.step("nvme write, write-zeroes, copy and dsm within blocks of 4 KiB", |linux| {
         let fill = "dd if=/dev/urandom of=/run/want bs=64k count=16 2>/dev/null && dd if=/run/want of=$D bs=1M oflag=direct 2>/dev/null && expect";

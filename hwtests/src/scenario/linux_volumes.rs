@@ -2,22 +2,19 @@
 //! it says.
 
 use crate::host::HostSpec;
-use crate::limits::{HOST_COMMAND, HOST_WORK, LOOK_AGAIN};
+use crate::limits::{HOST_COMMAND, HOST_WORK};
 use crate::parts::Parts;
 use crate::scenario::first_light::{device, size_of};
-use crate::scenario::linux::{Controller, Linux, MIB};
+use crate::scenario::linux::{Controller, EXPECT, Linux, MIB};
 use crate::scenario::linux_blocks::blocks_of_512_bytes;
 use anyhow::{Result, bail, ensure};
 use sim::Random;
-use std::time::Instant;
 
 /// Blocks that the commands work on: the first of the volume.
 const BLOCKS: u64 = 256;
-/// Helpers of every command on the host: `want` is what the volume should hold, `expect` compares.
-const HELPERS: &str =
-    "zero() { dd if=/dev/zero of=/run/want bs=4k seek=$1 count=$2 conv=notrunc 2>/dev/null; }
-expect() { dd if=$D of=/run/found bs=64k count=16 iflag=direct 2>/dev/null && cmp /run/want /run/found; }
-";
+/// Says what the volume should hold where a command makes it zero.
+const ZERO: &str =
+    "zero() { dd if=/dev/zero of=/run/want bs=4k seek=$1 count=$2 conv=notrunc 2>/dev/null; }\n";
 
 /// The scenario `linux_volumes`.
 pub fn run(parts: &Parts, seed: u64) -> Result<()> {
@@ -58,12 +55,7 @@ fn come_grow_and_go(linux: &mut Linux) -> Result<()> {
     })?;
     let device = device(linux.host()?, &late.uuid)?;
     linux.step("it grows", |linux| {
-        linux.ask(&["volume", "resize", "late", "--size", "96MiB"])?;
-        let until = Instant::now() + HOST_COMMAND;
-        while size_of(linux.host()?, &device)? != 96 * MIB {
-            ensure!(Instant::now() < until, "{device} does not grow");
-            std::thread::sleep(LOOK_AGAIN);
-        }
+        linux.grow("late", &device, 96)?;
         let end = format!("dd if=/dev/urandom of={device} bs=1M seek=95 count=1 oflag=direct 2>/dev/null");
         linux.host()?.ok(&end, HOST_COMMAND)?;
         Ok(((), "96 MiB, its last MiB takes data".to_owned()))
@@ -89,13 +81,13 @@ pub fn same_controller(linux: &mut Linux, controller: &Controller) -> Result<()>
 /// Runs a script on the host with the helpers, `$D` being the volume.
 fn script(linux: &mut Linux, text: &str) -> Result<String> {
     let device = linux.device("data")?;
-    linux.host()?.ok(&format!("D={device}\n{HELPERS}{text}"), HOST_WORK)
+    linux.host()?.ok(&format!("D={device}\n{EXPECT}{ZERO}{text}"), HOST_WORK)
 }
 
 /// The same for something that must be refused, with this word.
 fn refused(linux: &mut Linux, text: &str, word: &str) -> Result<()> {
     let device = linux.device("data")?;
-    let answer = linux.host()?.run(&format!("D={device}\n{HELPERS}{text}"), HOST_WORK)?;
+    let answer = linux.host()?.run(&format!("D={device}\n{EXPECT}{ZERO}{text}"), HOST_WORK)?;
     if answer.code == 0 || !answer.text.contains(word) {
         bail!("`{text}` should fail with {word:?}; exit code {}: {}", answer.code, answer.text.trim());
     }

@@ -100,7 +100,8 @@ struct Member {
 }
 
 /// A change on its way to the drives. When [`Job::result`] is there, give it to [`crate::Pool::begin_commit`] if it
-/// [prepares](Job::is_preparing) a change, else to [`crate::Pool::finish`]; do not drop it before: its pool would stay busy.
+/// [prepares](Job::is_preparing) a change, that of a wipe to [`crate::finish_wipe`], else to [`crate::Pool::finish`]; do not
+/// drop it before: its pool would stay busy.
 #[must_use]
 #[derive(Debug)]
 pub struct Job {

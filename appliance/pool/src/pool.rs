@@ -4,6 +4,8 @@
 //!  begin_create_pool ─▶ Busy ─ finish ─▶ Ready ─ begin_… ─▶ Busy ─ finish ─▶ Ready | Frozen | Gone
 //!  import ─▶ Unsettled ─ begin_settle ─▶ Busy ─ finish ──┘
 //! ```
+//! A volume that is created or grows begins with a job beside this picture: while it zeroes, the pool stays Ready, and settings
+//! may change (Busy, finish). `begin_commit` goes on with it, when the pool is Ready: Busy, finish.
 
 use crate::drive::{Drive, DriveId, MemberIndex};
 use crate::job::{Goal, Job, JobError, Stage, Work};
@@ -27,7 +29,7 @@ pub(crate) struct Stale {
 pub(crate) enum Phase {
     /// Imported: the record that was read may not be durable on all members yet.
     Unsettled(Vec<Stale>),
-    /// No job.
+    /// No job that writes; one may be zeroing beside it (`is_zeroing`).
     Ready,
     /// A job is on its way; `is_settled` says whether volumes are served meanwhile.
     Busy { is_settled: bool, stale: Vec<Stale> },
@@ -41,7 +43,7 @@ pub(crate) enum Phase {
 #[expect(clippy::large_enum_variant, reason = "one at a time, and moved once")]
 #[derive(Debug)]
 pub enum Begun {
-    /// Do this, then [`Pool::finish`] it.
+    /// Do this, then go on with it as [`Job`] says.
     Job(Job),
     /// The pool is as asked for already.
     Unchanged,

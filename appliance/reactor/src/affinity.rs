@@ -49,7 +49,8 @@ impl fmt::Display for Affinity {
 /// The cores of an engine: the home core, then socket cores.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Cores {
-    /// So many for this machine: all but one of few processors, a quarter of many; they are the last ones.
+    /// So many for this machine: one on up to 3 processors, all but one of up to 8, a quarter of more, but at
+    /// least 7; they are the last ones.
     Auto,
     /// So many, on the last processors that the process may use.
     Count(usize),

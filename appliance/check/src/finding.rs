@@ -1,4 +1,4 @@
-//! What can be wrong with a drive of the thin engine: how bad it is, where, and what to do.
+//! What can be wrong with a drive: how bad it is, where, and what to do.
 //!
 //! | severity | what it means |
 //! |---|---|
@@ -13,12 +13,14 @@ use thiserror::Error;
 mod home;
 mod journal;
 mod map;
+mod served;
 mod sums;
 mod table;
 
 pub use home::HomeProblem;
 pub use journal::JournalProblem;
 pub use map::MapProblem;
+pub use served::ServedProblem;
 pub use sums::SumsProblem;
 pub use table::TableProblem;
 

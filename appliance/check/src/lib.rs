@@ -5,6 +5,9 @@
 //!                 └──────────────┴────────────────┴─────────────────┴─────────────────┴───────▶ Finding, Summary
 //! ```
 //!
+//! [`check_thin`] looks at a drive of the thin engine, as drawn above; [`check_served`] at those of the first pools, which are
+//! what is served today: labels, both record slots, generations across the members.
+//!
 //! It shares the decoders of `ondisk` with the engine and nothing else: how the engine finds, loads and replays is written
 //! again here, in another way (the checkpoint stays on the drive, the journal lies over it), so that the two cannot share a
 //! mistake.
@@ -45,13 +48,16 @@ mod finding;
 pub mod limits;
 mod medium;
 mod report;
+mod served;
 mod thin;
 
 pub use finding::{
-    Finding, HomeProblem, JournalProblem, MapProblem, Place, Problem, Severity, SumsProblem, TableProblem,
+    Finding, HomeProblem, JournalProblem, MapProblem, Place, Problem, ServedProblem, Severity, SumsProblem,
+    TableProblem,
 };
 pub use medium::{Fault, Medium};
 pub use report::{JournalUse, Report, Summary, Units, VolumeSummary};
+pub use served::{Kind, PoolSummary, ServedFinding, ServedReport, check_served, extents_in_bytes};
 pub use thin::check_thin;
 
 #[cfg(test)]

@@ -2,11 +2,13 @@
 //!
 //! The counterpart is in `volume`: its tests ask the check after every power cut and every import of every seed.
 
+mod bitmap;
 mod image;
 mod journal;
 mod maps;
 mod places;
 mod pool;
+mod served;
 mod tables;
 
 use image::Image;

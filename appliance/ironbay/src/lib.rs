@@ -2,7 +2,8 @@
 //!
 //! ```text
 //!  main ── cli ──▶ api::Client ── gRPC ──▶ node
-//!            └──▶ io ──▶ nvme_host::Session ── NVMe/TCP ──▶ node     (no kernel support needed)
+//!            ├──▶ io ──▶ nvme_host::Session ── NVMe/TCP ──▶ node     (no kernel support needed)
+//!            └──▶ check ──▶ drives and images, read only            (no node needed)
 //! ```
 //!
 //! As a library it offers [`io`]: reads, writes and verifies whole ranges of a volume.

@@ -4,7 +4,7 @@
 
 use crate::Medium;
 use block::{BLOCK_SIZE, Blocks, Lba, MediaError};
-use ondisk::thin::{JournalBlock, JournalHead, JournalRecord, Lsn, ThinIdentity, data_checksum};
+use ondisk::thin::{JournalBlock, JournalHead, JournalRecord, Lsn, Pointer, ThinIdentity, data_checksum};
 use sim::Drive;
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -56,9 +56,12 @@ fn seal(bytes: &mut [u8]) {
 
 /// Where the pointers of a block are.
 fn pointers(bytes: &[u8]) -> Vec<usize> {
-    let each = |first: usize, step: usize, count: usize| (0..count).map(|n| first + n * step).collect();
+    let each = |first: usize, step: usize, count: usize| -> Vec<usize> {
+        (0..count).map(|n| first + n * step).collect()
+    };
     match &bytes[..16] {
-        b"IRONBAY ROOT\0\0\0\0" => each(128, POINTER, 128),
+        b"IRONBAY ROOT\0\0\0\0" => [each(128, POINTER, 128), each(3200, POINTER, 18)].concat(),
+        b"IRONBAY DIRTY\0\0\0" if bytes[76] == 1 => each(256, POINTER, 128),
         b"IRONBAY VOLUMES\0" => each(256 + 48, 160, 24),
         b"IRONBAY NODE\0\0\0\0" => each(256, POINTER, 128),
         _ => Vec::new(),
@@ -196,6 +199,16 @@ impl Image {
 
     pub(super) fn journal_lba(&self, sequence: u64) -> u64 {
         304 + sequence % self.ring()
+    }
+
+    /// Makes the newest root name a block that was encoded.
+    pub(super) fn name_in_roots(&mut self, at: usize, (bytes, pointer): (Box<[u8]>, Pointer)) {
+        self.write(pointer.lba.0, bytes.into());
+        self.edit_roots(|root| {
+            put(root, at, pointer.lba.0.to_le_bytes());
+            put(root, at + 8, pointer.generation.to_le_bytes());
+            put(root, at + 16, pointer.checksum.to_le_bytes());
+        });
     }
 
     fn root_field(&self, at: usize) -> u64 {

@@ -3,6 +3,9 @@
 use super::image::{put, u64_at};
 use super::pool::uuid;
 use super::{Planted, plant_all};
+use block::{Blocks, Lba};
+use ondisk::Name;
+use ondisk::thin::{VolumeEntry, VolumeKind, VolumeTable};
 
 const DAMAGES: &[Planted] = &[
     ("the table rots", |i| i.rot(i.table()), "table-damaged record-unknown-volume"),
@@ -86,6 +89,44 @@ const DAMAGES: &[Planted] = &[
         "snapshot-longer",
     ),
 ];
+
+/// A volume without anything in it.
+fn volume(number: u32) -> VolumeEntry {
+    VolumeEntry {
+        number,
+        uuid: uuid(number),
+        origin: None,
+        kind: VolumeKind::Volume,
+        blocks: Blocks(16),
+        name: Name::new(&format!("v{number}")).expect("a good name"),
+        root: None,
+    }
+}
+
+/// Goal: the order of volumes is looked at from block to block of the table, too.
+#[test]
+fn volumes_are_in_order_from_block_to_block() {
+    let codes = |last: u32| {
+        let mut image = super::pool::pool();
+        let (first, next) = (u64::from(image.free_unit()) * 16, image.next());
+        let numbers = [(10..34).collect::<Vec<u32>>(), vec![last]];
+        for (numbers, index) in numbers.into_iter().zip(0_u16..) {
+            let table = VolumeTable { index, entries: numbers.into_iter().map(volume).collect() };
+            let encoded = table.encode(2, Lba(first + u64::from(index)), image.identity);
+            image.name_in_roots(usize::from(index) * 24 + 128, encoded);
+            image.edit_roots(|root| {
+                put(root, 80, next.to_le_bytes());
+                put(root, 88, 100_u32.to_le_bytes());
+                put(root, 92, (24 * u32::from(index) + 1).to_le_bytes());
+                put(root, 96, (index + 1).to_le_bytes());
+            });
+        }
+        let report = crate::check_thin(&image).expect("it is a drive of the thin engine");
+        report.findings.iter().map(|finding| finding.problem.code()).collect::<Vec<_>>()
+    };
+    assert_eq!(codes(34), Vec::<&str>::new());
+    assert_eq!(codes(9), ["volume-order"]);
+}
 
 /// Goal: each damage of the volume table is named.
 #[test]

@@ -4,6 +4,7 @@ use block::{Bytes, SizeError};
 use clap::{Args, Parser, Subcommand, ValueEnum};
 use control::limits::{BLOCK_SIZE_DEFAULT, BLOCK_SIZES};
 use std::net::SocketAddr;
+use std::path::PathBuf;
 use std::time::Duration;
 
 /// Manage an Ironbay node, and read and write its volumes.
@@ -65,6 +66,8 @@ pub(crate) enum Command {
     Session(SessionCommand),
     /// Read and write a volume over NVMe/TCP, without the kernel's help.
     Io(IoArguments),
+    /// Look for damage on drives that no node uses, or on images of them. Nothing is written, and no node is asked.
+    Check(CheckArguments),
 }
 
 #[derive(Debug, Subcommand)]
@@ -199,6 +202,25 @@ pub(crate) enum VolumeCommand {
         #[arg(long)]
         force: bool,
     },
+}
+
+/// `ironbay check`.
+#[derive(Debug, Args)]
+#[command(after_help = "\
+Examples:
+  ironbay check /dev/nvme0n1 /dev/nvme1n1
+      The drives of a pool together: labels, both records of each, generations, members.
+  ironbay --output json check s0.img
+      The same of an image, for programs: code, severity, message and remedy of each finding.
+
+Severities: \"note\" may be left by a power cut and is settled by the next start; \"repairable\" costs no data; \"data lost\"
+means that contents are gone or cannot be trusted. What hosts stored is not looked at.
+
+Exit codes: 0 nothing was found, 1 something was found, 2 it cannot be checked.")]
+pub(crate) struct CheckArguments {
+    /// Block device or image file of a drive; all drives of a pool together tell more.
+    #[arg(value_name = "PATH", required = true)]
+    pub(crate) paths: Vec<PathBuf>,
 }
 
 /// `ironbay io`.

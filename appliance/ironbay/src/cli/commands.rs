@@ -1,7 +1,7 @@
 //! The commands: each one or two calls of the API, then something to print.
 
 use super::args::{Arguments, Command, DriveCommand, Output, PoolCommand, SessionCommand, VolumeCommand};
-use super::{Failure, io, json, text};
+use super::{Failure, check, io, json, text};
 use api::v1::{get_pool_request::Key as PoolKey, get_volume_request::Key as VolumeKey};
 use api::{Client, Timeouts, v1};
 use control::{ControlError, ErrorKind};
@@ -14,15 +14,21 @@ use uuid::Uuid;
 pub(crate) struct Answer {
     text: String,
     json: Value,
+    /// Exit code.
+    code: u8,
 }
 
 impl Answer {
     pub(crate) fn new(text: String, json: Value) -> Self {
-        Self { text, json }
+        Self::with_code(text, json, 0)
+    }
+
+    pub(crate) fn with_code(text: String, json: Value, code: u8) -> Self {
+        Self { text, json, code }
     }
 
     fn list<T>(items: &[T], text: impl Fn(&[T]) -> String, json: impl Fn(&T) -> Value) -> Self {
-        Self { text: text(items), json: items.iter().map(json).collect() }
+        Self::new(text(items), items.iter().map(json).collect())
     }
 
     fn print(&self, output: Output) -> std::io::Result<()> {
@@ -35,27 +41,33 @@ impl Answer {
     }
 }
 
-/// Runs one command and prints its answer.
-pub(crate) fn execute(arguments: Arguments) -> Result<(), Failure> {
+/// Runs one command and prints its answer; gives the exit code.
+pub(crate) fn execute(arguments: Arguments) -> Result<u8, Failure> {
     let runtime = tokio::runtime::Builder::new_current_thread()
         .enable_all()
         .build()
         .map_err(|error| ControlError::new(ErrorKind::Internal, format!("cannot start: {error}")))?;
     let output = arguments.output;
     let (endpoint, limit) = (&arguments.endpoint, arguments.timeout);
-    let answer = if let Command::Io(io) = &arguments.command {
-        let place = runtime.block_on(io::place(io, endpoint, timeouts(limit)))?;
-        io::execute(io, &place, limit.unwrap_or(api::limits::ASK_TIMEOUT))?
-    } else {
-        runtime.block_on(async {
-            let client = Client::connect(endpoint, timeouts(limit)).await?;
-            call(&client, arguments.command).await
-        })?
+    let answer = match &arguments.command {
+        Command::Check(paths) => check::execute(paths)?,
+        Command::Io(io) => {
+            let place = runtime.block_on(io::place(io, endpoint, timeouts(limit)))?;
+            io::execute(io, &place, limit.unwrap_or(api::limits::ASK_TIMEOUT))?
+        }
+        Command::Node | Command::Drive(_) | Command::Pool(_) | Command::Volume(_) | Command::Session(_) => {
+            runtime.block_on(async {
+                let client = Client::connect(endpoint, timeouts(limit)).await?;
+                call(&client, arguments.command).await
+            })?
+        }
     };
+    let code = answer.code;
     match answer.print(output) {
         // Whoever reads us has seen enough: `ironbay volume list | head -1`.
-        Err(error) if error.kind() == std::io::ErrorKind::BrokenPipe => Ok(()),
+        Err(error) if error.kind() == std::io::ErrorKind::BrokenPipe => Ok(code),
         result => result
+            .map(|()| code)
             .map_err(|error| ControlError::new(ErrorKind::Internal, format!("cannot print: {error}")).into()),
     }
 }
@@ -82,7 +94,9 @@ async fn call(client: &Client, command: Command) -> Result<Answer, Failure> {
         }
         Command::Pool(command) => call_pool(client, command).await,
         Command::Volume(command) => call_volume(client, command).await,
-        Command::Io(_) => Err(ControlError::new(ErrorKind::Internal, "io is no call of the API").into()),
+        Command::Io(_) | Command::Check(_) => {
+            Err(ControlError::new(ErrorKind::Internal, "this is no call of the API").into())
+        }
     }
 }
 

@@ -1,6 +1,7 @@
 //! The command line: arguments, calls, what is printed.
 
 pub(crate) mod args;
+mod check;
 mod commands;
 mod failure;
 mod io;

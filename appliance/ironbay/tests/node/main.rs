@@ -2,6 +2,7 @@
 
 mod support;
 
+mod check;
 mod errors;
 mod io;
 mod management;

@@ -3,7 +3,7 @@
 //! ```text
 //!  [name] the protection, as its owner states it
 //!  file: appliance/volume/src/checkpoint.rs
-//!  test: volume                                the package whose tests notice
+//!  test: volume tests::full                    the package whose tests notice; which of them, if all would take long
 //!  - lines as they are, next to each other and only once in the file; indentation does not count
 //!  + lines as they become
 //! ```
@@ -27,6 +27,8 @@ pub struct Mutation {
     pub file: String,
     /// The package whose tests must notice.
     pub package: String,
+    /// Parts of the names of the tests that are run; all, if there is none.
+    pub tests: Vec<String>,
     old: Vec<String>,
     new: Vec<String>,
 }
@@ -88,7 +90,10 @@ fn parse(text: &str) -> Vec<Mutation> {
             list.last_mut().unwrap_or_else(|| panic!("{LIST}: a line before the first entry: {line}"));
         match line.split_once(' ') {
             Some(("file:", path)) => path.clone_into(&mut entry.file),
-            Some(("test:", package)) => package.clone_into(&mut entry.package),
+            Some(("test:", tests)) => {
+                let mut words = tests.split_whitespace().map(str::to_owned);
+                (entry.package, entry.tests) = (words.next().unwrap_or_default(), words.collect());
+            }
             Some(("-", old)) => entry.old.push(old.trim().to_owned()),
             Some(("+", new)) => entry.new.push(new.trim().to_owned()),
             _ => panic!("{LIST}: [{}] has a line that says nothing: {line}", entry.name),

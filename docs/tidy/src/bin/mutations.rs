@@ -95,11 +95,11 @@ impl Scratch {
     }
 
     /// Runs tests until the first one fails.
-    fn run(&self, program: &Path, package: &str, only: &[String]) -> Result<Verdict, String> {
+    fn run(&self, program: &Path, package: &str, arguments: &[String]) -> Result<Verdict, String> {
         let found = crates().into_iter().find(|found| found.name == package);
         let directory = self.tree.join(found.ok_or("no such package")?.dir);
         let mut tests = Command::new(program);
-        tests.arg("--color=never").args(only.iter().take(1).map(|_| "--exact")).args(only);
+        tests.arg("--color=never").args(arguments);
         let tests = tests.current_dir(directory).stdout(Stdio::piped()).stderr(Stdio::null());
         let mut tests = tests.spawn().map_err(text_of)?;
         let output = BufReader::new(tests.stdout.take().ok_or("no output")?);
@@ -133,8 +133,9 @@ impl Scratch {
     fn judge(&self, mutation: &Mutation) -> Result<Verdict, String> {
         let text = std::fs::read_to_string(self.tree.join(&mutation.file)).map_err(text_of)?;
         self.put(&mutation.file, mutation.apply(&text)?.as_bytes())?;
-        let verdict =
-            self.build(&mutation.package).and_then(|program| self.run(&program, &mutation.package, &[]));
+        let verdict = self
+            .build(&mutation.package)
+            .and_then(|program| self.run(&program, &mutation.package, &mutation.tests));
         self.put(&mutation.file, text.as_bytes())?;
         verdict
     }
@@ -169,8 +170,8 @@ fn prove(scratch: &Scratch, list: &[Mutation]) -> (Noticed, Vec<String>) {
 fn prove_green(scratch: &Scratch, noticed: &Noticed) -> Result<(), String> {
     let packages: BTreeSet<&String> = noticed.iter().map(|(package, _)| package).collect();
     for package in packages {
-        let tests: Vec<String> =
-            noticed.iter().filter(|(of, _)| of == package).map(|(_, test)| test.clone()).collect();
+        let names = noticed.iter().filter(|(of, _)| of == package).map(|(_, test)| test.clone());
+        let tests: Vec<String> = core::iter::once("--exact".to_owned()).chain(names).collect();
         let program = scratch.build(package)?;
         if let Verdict::Red(test) = scratch.run(&program, package, &tests)? {
             return Err(format!("{package} is red without any mutation: {}", test.unwrap_or_default()));

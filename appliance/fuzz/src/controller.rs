@@ -35,6 +35,7 @@ struct Harness {
     digests: Digests,
     align_z: u8,
     entries: u16,
+    slots_max: u16,
     is_flow_control_disabled: bool,
     /// The ICResp was sent.
     is_initialized: bool,
@@ -91,6 +92,7 @@ impl Harness {
             digests: Digests::from_bits(flags & 3),
             align_z,
             entries,
+            slots_max: if flags & 16 != 0 { 3 } else { u16::MAX },
             is_flow_control_disabled: flags & 4 != 0,
             is_initialized: false,
             is_connected: false,
@@ -126,7 +128,7 @@ impl Harness {
             self.is_connected = true;
             self.connection.set_queue(Queue {
                 entries: self.entries,
-                slots_max: u16::MAX,
+                slots_max: self.slots_max,
                 is_admin: false,
                 is_flow_control_disabled: self.is_flow_control_disabled,
             });
@@ -292,7 +294,8 @@ impl Harness {
                 assert_eq!(live, usize::from(self.connection.in_flight()), "commands in flight are counted");
                 let most = if self.is_connected { self.entries } else { 1 };
                 assert!(live <= usize::from(most), "no more commands than entries");
-                assert!(self.commands.len() <= usize::from(most * SLOTS_PER_ENTRY), "slots are bounded");
+                let slots = (most * SLOTS_PER_ENTRY).min(self.slots_max);
+                assert!(self.commands.len() <= usize::from(slots), "slots are bounded");
             }
             Event::Refused { .. } => {}
             Event::Data { slot, result } => {

@@ -82,6 +82,21 @@ fn pdus_come_in_the_right_order() {
     }
 }
 
+/// Goal: a queue with fewer slots than entries is served as any other: what finds no slot is received when there is one.
+#[test]
+fn few_slots_for_many_entries() {
+    let mut options = Options::default();
+    options.queue.slots_max = 3;
+    let mut pair = Pair::new(&options);
+    pair.stored = pattern(0x1000, 2);
+    for _ in 0..30 {
+        pair.read(0x1000);
+    }
+    pair.run().expect("all succeed");
+    assert_eq!((pair.controller.slot_count(), pair.completed.len()), (3, 30));
+    assert!(pair.completed.iter().all(|(_, cqe, data)| cqe.status().is_success() && *data == pair.stored));
+}
+
 /// Goal: a long read comes in parts of which only the last is marked.
 #[test]
 fn long_reads_come_in_parts() {

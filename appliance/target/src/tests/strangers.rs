@@ -1,7 +1,8 @@
 //! Connections that anybody can open: how many there are, what they cost, and whom they keep out.
 
-use super::host::{Host, Queue, Which, pattern};
+use super::host::{Host, Queue, Which, enable, pattern};
 use super::known_bugs::ic_req;
+use super::spread::with_cores;
 use super::{Bench, NO_DIGESTS};
 use crate::command::Command;
 use crate::connection::Connection;
@@ -10,8 +11,11 @@ use block::Tick;
 use nix::sys::socket::{
     AddressFamily, SockFlag, SockType, SockaddrIn, bind, connect, setsockopt, socket, sockopt,
 };
-use nvme_spec::Status;
 use nvme_spec::fabrics::DISCOVERY_NQN;
+use nvme_spec::log::LogPage;
+use nvme_spec::{AdminOpcode, Sqe, Status};
+use nvme_subsystem::limits::AER_MAX;
+use nvme_tcp::host::Data;
 use std::io::{Read, Write};
 use std::net::{SocketAddr, SocketAddrV4, TcpStream};
 use std::os::fd::AsRawFd;
@@ -112,6 +116,36 @@ fn discovery_is_open_to_strangers() {
     assert_eq!(ended(&bench), 1);
     bench.until(|bench| bench.net.sockets() == STRANGERS_PER_SOURCE_MAX);
     assert!(is_closed(&mut queue.stream()), "it was the oldest");
+}
+
+/// Goal: the discovery subsystem answers all that is asked, although it looks at a few commands at a time: event requests, more
+/// pages than its queue has slots, at once, and what comes behind them. With sockets here and on another core.
+#[test]
+fn a_full_discovery_queue_is_answered() {
+    for cores in [0, 1] {
+        let mut bench = Bench::new();
+        if cores > 0 {
+            with_cores(&mut bench, cores);
+        }
+        let address = bench.address;
+        let discovering = thread::spawn(move || {
+            let which = Which { subsystem: DISCOVERY_NQN, host: "nqn.test:a", qid: 0, cntlid: 0xffff };
+            let (mut queue, _) = Queue::connect(address, which, NO_DIGESTS).expect("connected");
+            enable(&mut queue).expect("enabled");
+            let event = Sqe::new(AdminOpcode::ASYNC_EVENT_REQUEST.0, 0);
+            for _ in 0..AER_MAX {
+                queue.submit(event, Data::None, Vec::new());
+            }
+            let mut page = Sqe::new(AdminOpcode::GET_LOG_PAGE.0, 0);
+            page.cdw10 = (u32::from(LogPage::DISCOVERY.0) | 0x3ff << 16).into();
+            let pages: Vec<_> = (0..28).map(|_| queue.submit(page, Data::Read(4096), Vec::new())).collect();
+            let answered =
+                pages.into_iter().map(|slot| queue.finish(slot).expect("answered").status().is_success());
+            assert_eq!(answered.filter(|is_success| *is_success).count(), 28);
+            queue.command(Sqe::new(AdminOpcode::KEEP_ALIVE.0, 0)).expect("answered").status()
+        });
+        assert_eq!(bench.join(discovering), Status::SUCCESS);
+    }
 }
 
 /// Goal: strangers share the core's time: however many have sent something, a few of them have a turn in each round, and all of

@@ -1,12 +1,12 @@
 //! Planted contradictions: good blocks that say what cannot be, each named by an import that writes nothing.
 
-use super::hostile::{block, plant, pool};
-use super::world::{World, identity};
+use super::hostile::{act, block, places, plant, pool};
+use super::world::{Request, World, identity};
 use crate::ImportError;
 use block::{BLOCK_SIZE, Blocks, Lba};
 use ondisk::thin::{
     Au, HomeSlot, JournalBlock, JournalRecord, MapEntry, MapNode, Piece, Pointer, Root, Superblock,
-    VolumeEntry, VolumeTable,
+    VolumeEntry, VolumeKind, VolumeTable,
 };
 use sim::Drive;
 
@@ -178,18 +178,6 @@ fn tables_and_nodes_that_cannot_be_are_refused() {
         let lba = planted.change_root(change);
         assert_eq!(planted.import(), ImportError::Impossible(lba), "{what}");
     }
-    let mut planted = Planted::new();
-    let nodes = planted.table().1.lba;
-    let (leaf, at) = planted.find(|bytes, lba| {
-        let meant = Pointer::to(bytes, lba, generation(bytes));
-        let MapNode::Leaf(mut entries) = MapNode::decode(bytes, &meant, (0, 0), identity()).ok()? else {
-            return None;
-        };
-        entries[200] = Some(MapEntry { own: Piece { au: Au::of(nodes)?, mask: 1 }, base: None });
-        Some((MapNode::Leaf(entries).encode(0, meant.generation, lba, identity()).0, lba))
-    });
-    planted.put(at.0, &leaf);
-    assert!(matches!(planted.import(), ImportError::Impossible(_)), "data in a unit of nodes");
     let superblocks: [Change<Superblock>; 2] = [
         ("more drives than one", |superblock| superblock.member_count = 2),
         ("a short journal", |superblock| superblock.journal_blocks = 256),
@@ -203,4 +191,39 @@ fn tables_and_nodes_that_cannot_be_are_refused() {
         planted.put(0, &superblock.encode(0, Lba(0)));
         assert_eq!(planted.import(), error, "{what}");
     }
+}
+
+/// Goal: a leaf that names a unit in which nodes lie is refused, also where nothing else of that unit is loaded after it.
+#[test]
+fn data_and_nodes_share_no_unit() {
+    const LEAF_BLOCKS: u64 = 4096;
+    let mut drive = Drive::new("S0", 12);
+    drive.geometry.is_volatile = false;
+    let mut world = World::new(1, drive);
+    let new = world.fresh_name(VolumeKind::Volume);
+    act(&mut world, Request::Create { blocks: 20 * LEAF_BLOCKS, new });
+    for leaf in 0..20 {
+        let versions = world.versions(1);
+        act(&mut world, Request::Write { volume: 1, first: leaf * LEAF_BLOCKS, versions });
+    }
+    act(&mut world, Request::Checkpoint);
+    let places = places(&mut world);
+    world.end(false);
+    let mut planted = Planted { world, places };
+    let mut leaf_at = |first_unit| {
+        planted.find(|bytes, lba| {
+            let meant = Pointer::to(bytes, lba, generation(bytes));
+            match MapNode::decode(bytes, &meant, (0, first_unit), identity()) {
+                Ok(MapNode::Leaf(entries)) => Some((entries, meant)),
+                Ok(MapNode::Inner { .. }) | Err(_) => None,
+            }
+        })
+    };
+    let ((_, first), (mut entries, last)) = (leaf_at(0), leaf_at(19 * 256));
+    let nodes = Au::of(first.lba).expect("a usable unit");
+    assert_ne!(Au::of(last.lba), Some(nodes), "the nodes fill more than a unit");
+    entries[200] = Some(MapEntry { own: Piece { au: nodes, mask: 1 }, base: None });
+    let (bytes, _) = MapNode::Leaf(entries).encode(19 * 256, last.generation, last.lba, identity());
+    planted.put(last.lba.0, &bytes);
+    assert_eq!(planted.import(), ImportError::Impossible(nodes.lba().0));
 }

@@ -11,7 +11,7 @@ use std::panic::{AssertUnwindSafe, catch_unwind};
 /// Where the checksum stands in every block of metadata (`docs/ondisk.md`).
 const CHECKSUM: Range<usize> = 16..20;
 
-fn act(world: &mut World, request: Request) {
+pub(super) fn act(world: &mut World, request: Request) {
     world.send(request);
     world.settle().expect("no cut is planned");
 }
@@ -24,6 +24,17 @@ fn write(world: &mut World, volume: u32, first: u64, blocks: u64) {
 fn copy_of(world: &mut World, origin: u32, kind: VolumeKind) {
     let (new, mark) = (world.fresh_name(kind), world.history.mark());
     act(world, Request::Snapshot { origin, new, mark });
+}
+
+/// Where the metadata of a pool lie that the next import reads; of the homes the first one.
+pub(super) fn places(world: &mut World) -> Vec<u64> {
+    let engine = &world.served().engine;
+    let state = engine.state.borrow();
+    let nodes = state.map.places().chain(state.map.stale.iter().copied()).chain(state.tables.iter().copied());
+    let journal = (engine.journal.first.get()..engine.journal.next()).map(|s| engine.layout.journal_lba(s));
+    let roots = [0, 1].map(|parity| engine.layout.root_lba(HomeSlot { home: 0, parity }));
+    let all = nodes.chain(journal).chain(roots).chain([engine.layout.home_lba(0)]);
+    all.map(|lba| lba.0).collect::<Vec<_>>()
 }
 
 /// A pool with maps of two levels that share nodes, and records of every kind in the journal; and where its metadata lie.
@@ -49,17 +60,7 @@ pub(super) fn pool() -> (World, Vec<u64>) {
     act(&mut world, Request::Grow { volume: 2, blocks: 9000 });
     write(&mut world, 2, 8000, 2);
     act(&mut world, Request::Delete { volume: 3 });
-    let places = {
-        let engine = &world.served().engine;
-        let state = engine.state.borrow();
-        let nodes =
-            state.map.places().chain(state.map.stale.iter().copied()).chain(state.tables.iter().copied());
-        let journal =
-            (engine.journal.first.get()..engine.journal.next()).map(|s| engine.layout.journal_lba(s));
-        let roots = [0, 1].map(|parity| engine.layout.root_lba(HomeSlot { home: 0, parity }));
-        let all = nodes.chain(journal).chain(roots).chain([engine.layout.home_lba(0)]);
-        all.map(|lba| lba.0).collect::<Vec<_>>()
-    };
+    let places = places(&mut world);
     world.end(false);
     (world, places)
 }

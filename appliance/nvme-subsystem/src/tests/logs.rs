@@ -1,12 +1,13 @@
 //! Log pages: complete, consistent, and no byte from behind their end.
 
 use super::host::{Ask, Host, NODE_NQN, NQN, closed, data, get_log, namespace, target};
-use crate::Outcome;
+use crate::{Command, Outcome};
 use nvme_spec::identify::Cns;
 use nvme_spec::log::{
     AnaGroup, AnaHeader, DiscoveryEntry, DiscoveryHeader, EffectsLog, ErrorEntry, FirmwareSlotLog, LogPage,
     SmartLog,
 };
+use nvme_spec::register::Cc;
 use nvme_spec::{AdminOpcode, NSID_ALL, NvmOpcode, Sqe, Status, ascii_text, nqn_text};
 use zerocopy::FromBytes;
 
@@ -32,6 +33,26 @@ fn bounds() {
     }
     let sqe = get_log(LogPage::FIRMWARE_SLOT, 0, 512);
     assert_eq!(data(host.admin(sqe, 256)), Err(Status::INVALID_SGL_LENGTH.dnr()));
+}
+
+/// Goal: a page waits for room. It is made then, so it tells of what came meanwhile; and of a controller that was reset meanwhile
+/// there is none.
+#[test]
+fn pages_are_made_when_there_is_room() {
+    let mut host = Host::ready();
+    let sqe = get_log(LogPage::CHANGED_NAMESPACES, 0, 4096);
+    let command = Command { tag: 7, sqe: &sqe, data_len: 4096 };
+    let ask = |host: &mut Host| {
+        let outcome = host.target.on_command(host.admin, &command, host.now);
+        assert!(matches!(outcome, Outcome::Page { len: 4096 }));
+    };
+    ask(&mut host);
+    host.target.add_namespace(NQN, namespace(9, 8)).expect("new");
+    assert_eq!(data(host.page(host.admin, &command, 4096)).expect("it exists")[..5], [9, 0, 0, 0, 0]);
+    host.target.remove_namespace(NQN, 9).expect("there");
+    ask(&mut host);
+    host.set_cc(Cc::new());
+    assert_eq!(data(host.page(host.admin, &command, 4096)), Err(Status::ABORTED_SQ_DELETION));
 }
 
 /// Goal: the effects log lists exactly the commands that are not refused as unknown, and none with effects that make Linux

@@ -4,7 +4,6 @@ use crate::engine::{Engine, EngineError, State, Volume};
 use block::{BlockDevice, Blocks};
 use ondisk::Name;
 use ondisk::thin::{JournalRecord, MapNode, Root, VolumeKind, units_of};
-use task::Mode;
 use uuid::Uuid;
 
 /// What is to be created.
@@ -85,7 +84,8 @@ impl<D: BlockDevice> Engine<D> {
         blocks: Option<Blocks>,
         new: NewVolume,
     ) -> Result<u32, EngineError> {
-        let _door = self.admit(Mode::Exclusive).await?;
+        let _alone = self.admit_alone().await?;
+        self.check_node_room()?;
         let (number, blocks) = {
             let state = self.state.borrow();
             let is_taken = state.volumes.values().any(|v| v.uuid == new.uuid || v.name == new.name);
@@ -97,8 +97,7 @@ impl<D: BlockDevice> Engine<D> {
         };
         let NewVolume { uuid, ref name, kind } = new;
         let record = JournalRecord::Create { volume: number, origin, kind, blocks, uuid, name: name.clone() };
-        self.commit(&record).await?;
-        self.apply(|state| apply_create(state, number, origin, blocks, new));
+        self.commit(&record, |state| apply_create(state, number, origin, blocks, new)).await?;
         Ok(number)
     }
 
@@ -107,10 +106,9 @@ impl<D: BlockDevice> Engine<D> {
     /// # Errors
     /// If there is no such volume, or the drive fails.
     pub async fn delete(&self, volume: u32) -> Result<(), EngineError> {
-        let _door = self.admit(Mode::Exclusive).await?;
+        let _alone = self.admit_alone().await?;
         self.state.borrow().volume(volume)?;
-        self.commit(&JournalRecord::Delete { volume }).await?;
-        self.apply(|state| apply_delete(state, volume));
+        self.commit(&JournalRecord::Delete { volume }, |state| apply_delete(state, volume)).await?;
         // It was flushed with the record.
         let now = self.state.borrow().space.now();
         self.state.borrow_mut().space.set_durable(now);
@@ -122,7 +120,8 @@ impl<D: BlockDevice> Engine<D> {
     /// # Errors
     /// If there is no such volume, it would not become longer, or the drive fails.
     pub async fn grow(&self, volume: u32, blocks: Blocks) -> Result<(), EngineError> {
-        let _door = self.admit(Mode::Exclusive).await?;
+        let _alone = self.admit_alone().await?;
+        self.check_node_room()?;
         let (old, kind) = {
             let state = self.state.borrow();
             let found = state.volume(volume)?;
@@ -134,14 +133,18 @@ impl<D: BlockDevice> Engine<D> {
         if blocks <= old || blocks.0 > blocks_max() {
             return Err(EngineError::OutOfRange);
         }
-        self.commit(&JournalRecord::Grow { volume, blocks }).await?;
-        self.apply(|state| apply_grow(state, volume, blocks));
-        Ok(())
+        self.commit(&JournalRecord::Grow { volume, blocks }, |state| apply_grow(state, volume, blocks)).await
     }
 
-    /// A record that is durable when this ends, with everything before it. Nothing else is under way.
-    async fn commit(&self, record: &JournalRecord) -> Result<(), EngineError> {
-        self.journal.append(record, |_| {}).await?;
-        self.flush().await
+    /// Makes a change whose record is durable when this ends, with everything before it. Nothing else is under way.
+    async fn commit(
+        &self,
+        record: &JournalRecord,
+        change: impl FnOnce(&mut State),
+    ) -> Result<(), EngineError> {
+        let lsn = self.journal.append(record, |_| {}).await?;
+        self.flush().await?;
+        self.finish(lsn, change);
+        Ok(())
     }
 }

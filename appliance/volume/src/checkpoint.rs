@@ -1,64 +1,81 @@
-//! Checkpoints: the maps as they are now, on the drive, and a new root that names them.
+//! Checkpoints: the maps on the drive, and a new root that names them, beside the writes of hosts.
 //!
 //! ```text
-//!  changed nodes, children first ─▶ volume table ─▶ flush ─▶ root into all homes ─▶ flush ─▶ old places are free
+//!  begin ─▶ wait ─▶ changed nodes, children first ─▶ volume table ─▶ flush ─▶ root into all homes ─▶ flush ─▶ end
+//!    │        └ until all records before that block are in the maps                              old places are free
+//!    └ the journal block that is being filled is the first that this root needs
 //! ```
+//!
+//! Begin and end are steps in memory. Between them each node is written as it is when its turn comes, so the root names maps of
+//! no single moment: some changes of this time are in it, some are not. All of them have records in the block that was noted
+//! at the beginning or later, and an import replays them: *a record says what is, not what changes*, so it does no harm to
+//! replay one over a map that has it already, or has what came later (`import` about the one exception).
 //!
 //! | order | crash that it prevents |
 //! |---|---|
-//! | flush before the root | a root that names nodes that are not there |
+//! | flush before the root | a root that names nodes that are not there, or a change whose record is lost |
 //! | old places free after the last flush | the older root, which still counts, names nodes that were overwritten |
 //! | the other slot than the last root's | a torn root leaves no root at all |
+//! | units that are given up after the beginning stay taken until the end | the new root, or a record that is replayed over it, names a unit that has a second owner |
+//! | volumes come, go and grow before or after | a snapshot that is replayed shares what its origin became later |
 //!
-//! Writes wait while this goes on; reads do not.
+//! Not here: who waits for a checkpoint, and when one is due (`engine`).
 
-use crate::engine::{Engine, EngineError, Volume};
-use crate::map::NodeId;
+use crate::engine::{Engine, EngineError, State, Volume};
+use crate::map::{Map, NodeId};
 use block::{BLOCK_SIZE, BlockDevice, Lba, Op};
 use ondisk::thin::{DirtyNode, HOMES, Pointer, Root, TABLE_ENTRIES, VolumeEntry, VolumeTable};
-use task::Mode;
 
 impl<D: BlockDevice> Engine<D> {
-    /// Writes a checkpoint: afterwards the journal is empty.
+    /// Writes a checkpoint: afterwards an import needs no journal block that was full when it began.
     ///
     /// # Errors
     /// If the drive fails; nothing is changed any more then.
     pub async fn checkpoint(&self) -> Result<(), EngineError> {
-        let _door = self.door.claim(0, 0..1, Mode::Exclusive).await;
+        let _turn = self.take_turn().await;
         self.checkpoint_inside().await
     }
 
-    /// The same for whoever has closed the door.
+    /// The same for whoever has the turn.
     pub(crate) async fn checkpoint_inside(&self) -> Result<(), EngineError> {
-        if self.state.borrow().is_frozen {
-            return Err(EngineError::Frozen);
-        }
+        self.check_frozen()?;
+        // As if it read everything that is there now, and everything that a later record names.
+        let begun = self.state.borrow_mut().space.begin();
+        self.checkpoints.is_running.set(true);
+        let written = self.write_checkpoint(self.journal.next()).await;
+        self.checkpoints.is_running.set(false);
+        self.state.borrow_mut().space.end(begun);
+        self.checkpoints.ended.wake_all();
+        written
+    }
+
+    async fn write_checkpoint(&self, first: u64) -> Result<(), EngineError> {
+        self.journal.wait_applied_before(first).await?;
+        self.state.borrow_mut().map.begin_round();
         let generation = self.state.borrow().generation + 1;
-        self.write_nodes(generation).await?;
-        let tables = self.write_tables(generation).await?;
+        let entries = self.write_nodes(generation).await?;
+        let tables = self.write_tables(generation, &entries).await?;
         self.flush().await?;
-        let root = {
-            let state = self.state.borrow();
-            Root {
-                generation,
-                epoch: self.journal.epoch.get(),
-                journal_sequence: self.journal.next(),
-                next_volume: state.next_volume,
-                volume_count: u32::try_from(state.volumes.len()).map_err(|_| EngineError::Exists)?,
-                tables: tables.clone(),
-                dirty: [None; DirtyNode::INDEXES],
-            }
+        let root = Root {
+            generation,
+            epoch: self.journal.epoch.get(),
+            journal_sequence: first,
+            next_volume: self.state.borrow().next_volume,
+            volume_count: u32::try_from(entries.len()).map_err(|_| EngineError::Exists)?,
+            tables,
+            dirty: [None; DirtyNode::INDEXES],
         };
         for home in 0..HOMES {
             let lba = self.layout.root_lba(Root::slot(generation, home));
             self.put(lba, &root.encode(lba, self.identity)).await?;
         }
         self.flush().await?;
-        self.journal.restart(root.journal_sequence, root.epoch);
+        self.journal.forget_before(first);
         let mut state = self.state.borrow_mut();
         state.generation = generation;
-        state.unsettled.clear();
-        let old_tables = core::mem::replace(&mut state.tables, tables.iter().map(|p| p.lba).collect());
+        let mark = self.journal.mark();
+        state.unsettled.retain(|_, (_, until)| *until > mark);
+        let old_tables = core::mem::replace(&mut state.tables, root.tables.iter().map(|p| p.lba).collect());
         let stale = core::mem::take(&mut state.map.stale);
         for lba in stale.into_iter().chain(old_tables) {
             state.space.release_node(lba);
@@ -66,42 +83,35 @@ impl<D: BlockDevice> Engine<D> {
         Ok(())
     }
 
-    async fn write_nodes(&self, generation: u64) -> Result<(), EngineError> {
-        let dirty: Vec<(NodeId, u64)> = {
-            let state = self.state.borrow();
-            let mut found = Vec::new();
-            for root in state.volumes.values().filter_map(|v| v.root) {
-                state.map.dirty_below(root, 0, &mut found);
-            }
-            found
-        };
-        for (id, first_unit) in dirty {
-            let lba = self.allocate_node()?;
-            let stored = self.state.borrow().map.stored(id);
-            let (bytes, pointer) = stored.encode(first_unit, generation, lba, self.identity);
+    /// Writes what changed before the checkpoint began; gives the volumes with their roots, once all that these name is written.
+    async fn write_nodes(&self, generation: u64) -> Result<Vec<VolumeEntry>, EngineError> {
+        let mut volume = 0;
+        loop {
+            let (lba, bytes) = {
+                let mut state = self.state.borrow_mut();
+                let Some((number, id, first_unit)) = state.pending_from(volume) else {
+                    return Ok(state.volumes.iter().map(entry(&state.map)).collect());
+                };
+                volume = number;
+                let lba = self.allocate_node(&mut state)?;
+                let (bytes, pointer) =
+                    state.map.to_store(id).encode(first_unit, generation, lba, self.identity);
+                // From here on it may change again.
+                state.map.place(id, pointer);
+                (lba, bytes)
+            };
             self.put(lba, &bytes).await?;
-            self.state.borrow_mut().map.placed(id, pointer);
         }
-        Ok(())
     }
 
-    async fn write_tables(&self, generation: u64) -> Result<Vec<Pointer>, EngineError> {
-        let entries: Vec<VolumeEntry> = {
-            let state = self.state.borrow();
-            let entry = |(number, v): (&u32, &Volume)| VolumeEntry {
-                number: *number,
-                uuid: v.uuid,
-                origin: v.origin,
-                kind: v.kind,
-                blocks: v.blocks,
-                name: v.name.clone(),
-                root: v.root.map(|root| state.map.node(root).disk.expect("all nodes have been written")),
-            };
-            state.volumes.iter().map(entry).collect()
-        };
+    async fn write_tables(
+        &self,
+        generation: u64,
+        entries: &[VolumeEntry],
+    ) -> Result<Vec<Pointer>, EngineError> {
         let mut pointers = Vec::new();
         for (entries, index) in entries.chunks(TABLE_ENTRIES).zip(0..) {
-            let lba = self.allocate_node()?;
+            let lba = self.allocate_node(&mut self.state.borrow_mut())?;
             let table = VolumeTable { index, entries: entries.to_vec() };
             let (bytes, pointer) = table.encode(generation, lba, self.identity);
             self.put(lba, &bytes).await?;
@@ -110,8 +120,7 @@ impl<D: BlockDevice> Engine<D> {
         Ok(pointers)
     }
 
-    fn allocate_node(&self) -> Result<Lba, EngineError> {
-        let mut state = self.state.borrow_mut();
+    fn allocate_node(&self, state: &mut State) -> Result<Lba, EngineError> {
         let found = state.space.allocate_node();
         assert!(found.is_some() || state.is_frozen, "room for nodes is kept");
         found.ok_or(EngineError::Full)
@@ -121,5 +130,28 @@ impl<D: BlockDevice> Engine<D> {
         let mut buf = (self.memory)(BLOCK_SIZE);
         buf.as_mut().copy_from_slice(bytes);
         self.run(Op::Write { lba, buf, fua: false }).await
+    }
+}
+
+impl State {
+    /// A node that the running checkpoint has to write next: of this volume or a later one, else of any; with its volume and
+    /// the first unit that it covers.
+    fn pending_from(&self, volume: u32) -> Option<(u32, NodeId, u64)> {
+        let volumes = self.volumes.range(volume..).chain(self.volumes.range(..volume));
+        let mut roots = volumes.filter_map(|(number, v)| Some((*number, v.root?)));
+        roots.find_map(|(number, root)| self.map.pending(root, 0).map(|(id, unit)| (number, id, unit)))
+    }
+}
+
+/// The entry of a volume in the table, with its map as it was stored last.
+fn entry(map: &Map) -> impl Fn((&u32, &Volume)) -> VolumeEntry {
+    |(number, v)| VolumeEntry {
+        number: *number,
+        uuid: v.uuid,
+        origin: v.origin,
+        kind: v.kind,
+        blocks: v.blocks,
+        name: v.name.clone(),
+        root: v.root.map(|root| map.node(root).stored.expect("no root is pending")),
     }
 }

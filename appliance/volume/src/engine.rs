@@ -2,25 +2,30 @@
 //!
 //! | claim | who | why |
 //! |---|---|---|
-//! | door, shared | reads nothing; writes, trims | a checkpoint or snapshot sees no change half done |
-//! | door, exclusive | snapshot, create, delete, grow, checkpoint | |
+//! | turn, exclusive | checkpoint; snapshot, create, delete, grow | a checkpoint names volumes as they all are at one time |
+//! | door, shared | writes, trims; reads nothing | a snapshot sees no change half done |
+//! | door, exclusive | snapshot, create, delete, grow | |
 //! | blocks of a volume, exclusive | a write | writes to the same blocks happen in the order in which they came |
 //! | whole units, exclusive | a first write, a trim | the entry of the map changes |
 //!
-//! They are taken in this order, and a first write gives its blocks back before it claims the units.
+//! They are taken in this order, and a first write gives its blocks back before it claims the units. A checkpoint never waits
+//! for the door, and who is inside never waits for a turn: writes go on beside a checkpoint, and a change of the volumes
+//! waits for the one that runs, without closing the door meanwhile. (It could instead make the checkpoint begin again; then
+//! snapshots in a row would keep it from ever ending.)
 
 use crate::import::ImportError;
 use crate::journal::{Journal, JournalFailed};
-use crate::limits::{JOURNAL_RESERVE, NODE_RESERVE, TASKS_MAX};
+use crate::limits::{JOURNAL_RESERVE, NODE_RESERVE, NODE_WORK, TASKS_MAX};
 use crate::map::{Map, NodeId};
 use crate::space::Space;
 use block::{BlockDevice, Blocks, Lba, MediaError, Op};
-use core::cell::RefCell;
+use core::cell::{Cell, RefCell};
+use core::pin::Pin;
 use ondisk::Name;
 use ondisk::thin::{Au, Lsn, ThinIdentity, ThinLayout, VolumeKind};
 use std::collections::BTreeMap;
 use std::rc::Rc;
-use task::{Claims, Core, Devices, Guard, Mode};
+use task::{Claims, Core, Devices, Guard, Mode, WaitQueue};
 use thiserror::Error;
 use uuid::Uuid;
 
@@ -96,11 +101,37 @@ pub struct Engine<D: BlockDevice> {
     pub(crate) identity: ThinIdentity,
     pub(crate) layout: ThinLayout,
     pub(crate) is_volatile: bool,
+    turn: Claims,
+    pub(crate) checkpoints: Checkpoints,
     pub(crate) door: Claims,
     pub(crate) claims: Claims,
     pub(crate) journal: Journal,
     pub(crate) state: RefCell<State>,
 }
+
+/// Who waits for whom around checkpoints.
+#[derive(Debug)]
+pub(crate) struct Checkpoints {
+    pub(crate) is_running: Cell<bool>,
+    is_wanted: Cell<bool>,
+    /// The task that writes them.
+    work: WaitQueue,
+    /// Who waits until one has ended.
+    pub(crate) ended: WaitQueue,
+}
+
+/// What is left of the journal and of the places for nodes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Room {
+    Enough,
+    /// It is time for a checkpoint.
+    Little,
+    /// Nothing may begin before a checkpoint has ended.
+    Nothing,
+}
+
+/// A task that an engine needs as long as it is used.
+pub type Background = Pin<Box<dyn Future<Output = ()>>>;
 
 impl<D: BlockDevice> core::fmt::Debug for Engine<D> {
     fn fmt(&self, f: &mut core::fmt::Formatter<'_>) -> core::fmt::Result {
@@ -134,6 +165,13 @@ impl<D: BlockDevice> Engine<D> {
             identity,
             layout,
             is_volatile,
+            turn: Claims::new(core, TASKS_MAX),
+            checkpoints: Checkpoints {
+                is_running: Cell::new(false),
+                is_wanted: Cell::new(false),
+                work: WaitQueue::new(core, 1),
+                ended: WaitQueue::new(core, TASKS_MAX),
+            },
             door: Claims::new(core, TASKS_MAX),
             claims: Claims::new(core, TASKS_MAX),
             journal: Journal::new(core, TASKS_MAX, layout.journal_blocks(), is_volatile),
@@ -162,8 +200,16 @@ impl<D: BlockDevice> Engine<D> {
         state.volumes.iter().map(row).collect()
     }
 
-    /// The task that writes the journal: one for each engine, started with it.
-    pub async fn write_journal(self: Rc<Self>) {
+    /// What has to run beside the requests: one task each, started with the engine.
+    #[must_use]
+    pub fn background(self: &Rc<Self>) -> [Background; 2]
+    where
+        D: 'static,
+    {
+        [Box::pin(self.clone().write_journal()), Box::pin(self.clone().write_checkpoints())]
+    }
+
+    async fn write_journal(self: Rc<Self>) {
         let mut buf = (self.memory)(block::BLOCK_SIZE);
         loop {
             let place = |sequence| self.layout.journal_lba(sequence);
@@ -179,25 +225,81 @@ impl<D: BlockDevice> Engine<D> {
         }
     }
 
-    /// Waits until there is room for what a change needs, by a checkpoint if need be; then nothing closes the door until
-    /// the guard is dropped.
-    pub(crate) async fn admit(&self, mode: Mode) -> Result<Guard<'_>, EngineError> {
-        if self.is_crowded() {
-            let guard = self.door.claim(0, 0..1, Mode::Exclusive).await;
-            // Whoever waited at the door before may have done it.
-            if self.is_crowded() {
-                self.checkpoint_inside().await?;
+    async fn write_checkpoints(self: Rc<Self>) {
+        loop {
+            while !self.checkpoints.is_wanted.replace(false) {
+                self.checkpoints.work.wait().await;
             }
-            drop(guard);
+            let turn = self.take_turn().await;
+            // Whoever had the turn before may have done it.
+            if self.room() != Room::Enough {
+                // If it fails the engine is frozen, and says so to everybody.
+                let _ = self.checkpoint_inside().await;
+            }
+            drop(turn);
+            self.checkpoints.ended.wake_all();
         }
-        let guard = self.door.claim(0, 0..1, mode).await;
-        if self.state.borrow().is_frozen { Err(EngineError::Frozen) } else { Ok(guard) }
     }
 
-    fn is_crowded(&self) -> bool {
+    /// No checkpoint runs and no volume comes, goes or grows until the guard is dropped.
+    pub(crate) async fn take_turn(&self) -> Guard<'_> {
+        self.turn.claim(0, 0..1, Mode::Exclusive).await
+    }
+
+    /// Waits until there is room for what a write or trim needs; then no snapshot is made until the guard is dropped.
+    pub(crate) async fn admit(&self) -> Result<Guard<'_>, EngineError> {
+        self.make_room().await?;
+        let door = self.door.claim(0, 0..1, Mode::Shared).await;
+        self.check_frozen().map(|()| door)
+    }
+
+    /// The same for a change of the volumes, which has the engine for itself, but for reads.
+    pub(crate) async fn admit_alone(&self) -> Result<[Guard<'_>; 2], EngineError> {
+        self.make_room().await?;
+        let turn = self.take_turn().await;
+        let door = self.door.claim(0, 0..1, Mode::Exclusive).await;
+        self.check_frozen().map(|()| [turn, door])
+    }
+
+    /// A checkpoint that is due is asked for; one that is overdue is waited for.
+    async fn make_room(&self) -> Result<(), EngineError> {
+        loop {
+            self.check_frozen()?;
+            let room = self.room();
+            if room != Room::Enough {
+                self.checkpoints.is_wanted.set(true);
+                self.checkpoints.work.wake_one();
+            }
+            if room != Room::Nothing {
+                return Ok(());
+            }
+            self.checkpoints.ended.wait().await;
+        }
+    }
+
+    pub(crate) fn check_frozen(&self) -> Result<(), EngineError> {
+        if self.state.borrow().is_frozen { Err(EngineError::Frozen) } else { Ok(()) }
+    }
+
+    fn room(&self) -> Room {
         let state = self.state.borrow();
-        let limit = self.layout.journal_blocks() / 2 - JOURNAL_RESERVE;
-        self.journal.used() >= limit || state.space.node_room() < state.nodes_needed()
+        let (used, blocks) = (self.journal.used() + JOURNAL_RESERVE, self.layout.journal_blocks());
+        let (room, needed) = (state.space.node_room(), state.nodes_needed());
+        // In a full pool a checkpoint is of use only if it gives places back.
+        let gain = state.map.dirty + state.map.stale.len();
+        if used >= blocks || room < needed && gain > 0 {
+            Room::Nothing
+        } else if used >= blocks / 2 || room < needed + NODE_WORK && gain >= NODE_WORK / 2 {
+            Room::Little
+        } else {
+            Room::Enough
+        }
+    }
+
+    /// Whether nodes may be added that stay: copies of shared ones, blocks of the volume table, higher roots.
+    pub(crate) fn check_node_room(&self) -> Result<(), EngineError> {
+        let state = self.state.borrow();
+        if state.space.node_room() < state.nodes_needed() { Err(EngineError::Full) } else { Ok(()) }
     }
 
     /// Makes durable what has completed.
@@ -246,7 +348,13 @@ impl<D: BlockDevice> Engine<D> {
         completion.buf.ok_or(EngineError::Media(MediaError::Unreadable))
     }
 
-    /// A change has been written: its effect in memory is one step.
+    /// A record and all that belongs to it have been written: the maps follow, in one step.
+    pub(crate) fn finish(&self, lsn: Lsn, change: impl FnOnce(&mut State)) {
+        self.apply(change);
+        self.journal.applied(lsn);
+    }
+
+    /// The effect of a change that has been written.
     pub(crate) fn apply(&self, change: impl FnOnce(&mut State)) {
         let mut state = self.state.borrow_mut();
         change(&mut state);
@@ -258,9 +366,12 @@ impl<D: BlockDevice> Engine<D> {
 }
 
 impl State {
-    /// Nodes and blocks of the table that the next checkpoint writes, and what requests under way may add.
+    /// Places that must be left for nodes: what the next checkpoint writes, and what requests under way may add to it.
     pub(crate) fn nodes_needed(&self) -> usize {
-        self.map.dirty + self.volumes.len().div_ceil(ondisk::thin::TABLE_ENTRIES) + 1 + NODE_RESERVE
+        let tables = self.volumes.len().div_ceil(ondisk::thin::TABLE_ENTRIES) + 1;
+        // What is new takes a place now, and may need another one while it has this.
+        let new = self.map.unplaced_inner + tables.saturating_sub(self.tables.len());
+        self.map.dirty + tables + new + NODE_RESERVE
     }
 
     /// The volume with this number.

@@ -15,6 +15,11 @@
 //! A damaged block of a map or of the volume table costs what it names and, since nobody knows any more which units are free, all
 //! changes: the pool is frozen, and everything else is read as ever.
 //!
+//! The maps may be newer than the first records: they have some of the changes that were made while their checkpoint was
+//! written. Replaying these again gives what they gave, but for one case: a trim, now followed by fewer blocks than then, takes
+//! the last one of a unit, and the record that added to this unit later would find it gone. So what a trim took away here is
+//! kept in mind, and such a record brings it back.
+//!
 //! Nothing is written before everything has been understood. First the homes that lack the root get it: the checkpoint
 //! overwrites what the root before it needs, so the one that was found must not be lost with a single home. What may still be
 //! in the cache of a drive that kept running is flushed. The new epoch of the checkpoint at the end makes the blocks of the
@@ -28,10 +33,11 @@ use crate::rules;
 use block::{BLOCK_SIZE, BlockDevice, Blocks, Geometry, Lba, MediaError, Op};
 use core::ops::Range;
 use ondisk::thin::{
-    HOMES, HomeSlot, JournalBlock, JournalHead, JournalRecord, Lsn, MapRecord, Root, Superblock,
+    Au, HOMES, HomeSlot, JournalBlock, JournalHead, JournalRecord, Lsn, MapRecord, Root, Superblock,
     ThinIdentity, data_checksum,
 };
 use ondisk::{Inconsistency, LoadError};
+use std::collections::BTreeMap;
 use std::rc::Rc;
 use task::{Core, Devices};
 use thiserror::Error;
@@ -119,6 +125,9 @@ enum Found {
     Other,
     Damaged(ImportError),
 }
+
+/// By volume and unit: the own unit that a trim took away since the replay began.
+type Taken = BTreeMap<(u32, u64), Au>;
 
 /// Makes an empty pool of one drive. What made the drive a pool before goes first, and what makes it one now comes last: a drive
 /// that was cut off is as it was, or blank. The journal gets blank: later anything else than a journal block in it is damage.
@@ -256,7 +265,7 @@ impl<D: BlockDevice> Engine<D> {
     /// Replays the journal; gives the sequence number with which it goes on.
     async fn replay(&self, root: &Root) -> Result<u64, ImportError> {
         let (next, settled) = self.find_end(root).await?;
-        let mut at = root.journal_sequence;
+        let (mut at, mut taken) = (root.journal_sequence, Taken::new());
         while at < next {
             for found in self.fetch_journal(root.epoch, at..next).await? {
                 let Found::Block(_, records) = found else {
@@ -273,7 +282,7 @@ impl<D: BlockDevice> Engine<D> {
                     if !is_possible {
                         return Err(ImportError::Impossible(self.layout.journal_lba(at).0));
                     }
-                    self.replay_record(record, Lsn::new(at, index) <= settled).await?;
+                    self.replay_record(record, Lsn::new(at, index) <= settled, &mut taken).await?;
                 }
                 at += 1;
             }
@@ -368,14 +377,23 @@ impl<D: BlockDevice> Engine<D> {
         self.flush().await
     }
 
-    async fn replay_record(&self, record: JournalRecord, is_settled: bool) -> Result<(), ImportError> {
+    async fn replay_record(
+        &self,
+        mut record: JournalRecord,
+        is_settled: bool,
+        taken: &mut Taken,
+    ) -> Result<(), ImportError> {
         if let JournalRecord::Map(map) = &record
             && !is_settled
             && !self.has_arrived(map).await?
         {
+            taken.remove(&(map.volume, map.unit));
             return Ok(());
         }
-        self.apply(|state| apply(state, record));
+        if let JournalRecord::Map(map) = &mut record {
+            bring_back(&self.state.borrow(), map, taken);
+        }
+        self.apply(|state| apply(state, record, taken));
         // Records that were read are durable.
         let now = self.state.borrow().space.now();
         self.state.borrow_mut().space.set_durable(now);
@@ -409,10 +427,24 @@ impl<D: BlockDevice> Engine<D> {
     }
 }
 
-fn apply(state: &mut State, record: JournalRecord) {
+/// A record that adds to a unit which a trim took away brings it back, over what is there now.
+fn bring_back(state: &State, map: &mut MapRecord, taken: &mut Taken) {
+    let Some(volume) = state.volumes.get(&map.volume) else { return };
+    let is_taken = taken.remove(&(map.volume, map.unit)) == Some(map.own.au);
+    if is_taken && !map.is_fresh && state.space.refs(map.own.au) == 0 {
+        let (entry, _) = state.map.lookup(volume.root, map.unit);
+        (map.is_fresh, map.base) = (true, entry.map(|entry| entry.own));
+    }
+}
+
+fn apply(state: &mut State, record: JournalRecord, taken: &mut Taken) {
     match record {
         JournalRecord::Map(map) => apply_map(state, &map),
-        JournalRecord::Trim { volume, first, blocks } => apply_trim(state, volume, first, blocks),
+        JournalRecord::Trim { volume, first, blocks } => {
+            apply_trim(state, volume, (first, blocks), |unit, au| {
+                taken.insert((volume, unit), au);
+            });
+        }
         JournalRecord::Create { volume, origin, kind, blocks, uuid, name } => {
             apply_create(state, volume, origin, blocks, NewVolume { uuid, name, kind });
         }

@@ -6,15 +6,16 @@
 //! | first write, also after a snapshot | 1 write and 1 journal block, together; no read |
 //! | first write over two layers that are shared | the 64 KiB unit is read, and written with what is new |
 //! | read | 1 read for each piece that lies together |
-//! | trim | 1 journal block |
+//! | trim | 1 journal block for each leaf of the map (16 MiB) |
 
 use crate::engine::{Engine, EngineError, State};
+use crate::limits::NODE_WORK;
 use crate::map::normal;
 use block::{BLOCK_SIZE, BlockDevice, Blocks, Lba, MediaError, Op};
 use core::ops::Range;
 use ondisk::thin::{
-    AU_BLOCKS, Au, JournalRecord, Lsn, MapEntry, MapNode, MapRecord, Piece, UNIT_MASK_FULL, VolumeKind,
-    data_checksum, units_of,
+    AU_BLOCKS, Au, JournalRecord, LEAF_UNITS, Lsn, MapEntry, MapNode, MapRecord, Piece, UNIT_MASK_FULL,
+    VolumeKind, data_checksum, units_of,
 };
 use task::{Mode, join};
 
@@ -85,8 +86,13 @@ pub(crate) fn apply_map(state: &mut State, record: &MapRecord) {
     volume.root = Some(map.replace(volume.root, level, record.unit, normal(entry), space));
 }
 
-/// Makes a trim current.
-pub(crate) fn apply_trim(state: &mut State, number: u32, first: u64, blocks: Blocks) {
+/// Makes a trim current; says of which units it took the own one away.
+pub(crate) fn apply_trim(
+    state: &mut State,
+    number: u32,
+    (first, blocks): (u64, Blocks),
+    mut taken: impl FnMut(u64, Au),
+) {
     let State { map, space, volumes, .. } = state;
     let Some(volume) = volumes.get_mut(&number) else { return };
     let level = MapNode::level_for(units_of(volume.blocks));
@@ -99,6 +105,9 @@ pub(crate) fn apply_trim(state: &mut State, number: u32, first: u64, blocks: Blo
         let gone = (from..to).fold(0_u16, |mask, block| mask | 1 << block);
         let without = |piece: Piece| Piece { mask: piece.mask & !gone, ..piece };
         let left = normal(MapEntry { own: without(entry.own), base: entry.base.map(without) });
+        if left.is_none_or(|left| left.own.au != entry.own.au) {
+            taken(unit, entry.own.au);
+        }
         if left != Some(entry) {
             volume.root = Some(map.replace(volume.root, level, unit, left, space));
         }
@@ -180,7 +189,7 @@ impl<D: BlockDevice> Engine<D> {
     /// # Errors
     /// If there are no such blocks, no space, or the drive fails.
     pub async fn write(&self, volume: u32, first: u64, buf: D::Buf) -> Result<(), EngineError> {
-        let _door = self.admit(Mode::Shared).await?;
+        let _door = self.admit().await?;
         self.is_writable(volume)?;
         let place = self.place(volume, first, buf.as_ref().len())?;
         let begun = self.state.borrow_mut().space.begin();
@@ -248,20 +257,24 @@ impl<D: BlockDevice> Engine<D> {
         self.run(Op::Write { lba: place.lba_in(au), buf, fua: false }).await
     }
 
-    /// A unit for data. If none is free, a flush may free what waits for one.
+    /// A unit for data. If none is free, the end of a checkpoint or a flush may free what waits for it.
     async fn allocate(&self) -> Result<Au, EngineError> {
-        for is_last in [false, true] {
-            let reserve = self.state.borrow().nodes_needed();
-            let found = self.state.borrow_mut().space.allocate(reserve);
-            if let Some(au) = found {
-                return Ok(au);
-            }
-            if is_last || !self.is_volatile || !self.state.borrow().space.is_waiting() {
-                break;
-            }
+        let take = || {
+            let mut state = self.state.borrow_mut();
+            let reserve = state.nodes_needed() + NODE_WORK;
+            state.space.allocate(reserve)
+        };
+        if let Some(au) = take() {
+            return Ok(au);
+        }
+        let is_waiting = || self.state.borrow().space.is_waiting();
+        if is_waiting() && self.checkpoints.is_running.get() {
+            self.checkpoints.ended.wait().await;
+        }
+        if is_waiting() && self.is_volatile {
             self.flush().await?;
         }
-        Err(EngineError::Full)
+        take().ok_or(EngineError::Full)
     }
 
     /// Data and record together; when both are written, the map knows.
@@ -288,8 +301,7 @@ impl<D: BlockDevice> Engine<D> {
         }
         data?;
         let lsn = lsn?;
-        self.apply(|state| apply_map(state, &record));
-        self.journal.applied(lsn);
+        self.finish(lsn, |state| apply_map(state, &record));
         Ok(())
     }
 
@@ -307,21 +319,38 @@ impl<D: BlockDevice> Engine<D> {
         self.map_write(whole, own, None, true, merged).await
     }
 
-    /// Blocks of a volume read as zeroes from now on, and units without any block are free.
+    /// Blocks of a volume read as zeroes from now on, and units without any block are free. Leaf by leaf: so a trim of
+    /// whatever length changes no more nodes at once than a write.
     ///
     /// # Errors
-    /// If there are no such blocks, or the drive fails.
+    /// If there are no such blocks, the drive fails, or the pool is too full for the map of what is shared with a snapshot to
+    /// be copied; then some blocks may have been trimmed.
     pub async fn trim(&self, volume: u32, first: u64, blocks: Blocks) -> Result<(), EngineError> {
-        let _door = self.admit(Mode::Shared).await?;
         self.is_writable(volume)?;
         let end = first.checked_add(blocks.0).ok_or(EngineError::OutOfRange)?;
         if blocks.0 == 0 || end > self.state.borrow().volume(volume)?.blocks.0 {
             return Err(EngineError::OutOfRange);
         }
-        let units = first / AU_BLOCKS * AU_BLOCKS..end.next_multiple_of(AU_BLOCKS);
+        let leaf_blocks = LEAF_UNITS as u64 * AU_BLOCKS;
+        let mut at = first;
+        while at < end {
+            let until = end.min((at / leaf_blocks + 1) * leaf_blocks);
+            self.trim_in_leaf(volume, at, Blocks(until - at)).await?;
+            at = until;
+        }
+        Ok(())
+    }
+
+    async fn trim_in_leaf(&self, volume: u32, first: u64, blocks: Blocks) -> Result<(), EngineError> {
+        let _door = self.admit().await?;
+        let units = first / AU_BLOCKS * AU_BLOCKS..(first + blocks.0).next_multiple_of(AU_BLOCKS);
         let _units = self.claims.claim(u64::from(volume), units, Mode::Exclusive).await;
-        self.journal.append(&JournalRecord::Trim { volume, first, blocks }, |_| {}).await?;
-        self.apply(|state| apply_trim(state, volume, first, blocks));
+        let root = self.state.borrow().volume(volume)?.root;
+        if self.state.borrow().map.lookup(root, first / AU_BLOCKS).1 {
+            self.check_node_room()?;
+        }
+        let lsn = self.journal.append(&JournalRecord::Trim { volume, first, blocks }, |_| {}).await?;
+        self.finish(lsn, |state| apply_trim(state, volume, (first, blocks), |_, _| {}));
         Ok(())
     }
 }

@@ -36,7 +36,7 @@ pub(crate) struct Journal {
     /// Blocks of the ring.
     blocks: u64,
     is_volatile: bool,
-    /// Records whose data is on its way.
+    /// Records whose change is not in the maps yet.
     open: RefCell<BTreeSet<Lsn>>,
     last: Cell<Lsn>,
     /// Applied and flushed: the mark that the next block gets.
@@ -64,6 +64,9 @@ pub(crate) struct Covered {
     blocks: u64,
 }
 
+/// The number of the first block of a new pool: so there is a mark below its first record.
+const FIRST_BLOCK: u64 = 1;
+
 /// The drive failed while the journal was written.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct JournalFailed;
@@ -72,10 +75,10 @@ impl Journal {
     pub(crate) fn new(core: &Rc<Core>, waiting_max: usize, blocks: u64, is_volatile: bool) -> Self {
         Self {
             filling: RefCell::default(),
-            next: Cell::new(0),
-            first: Cell::new(0),
-            written: Cell::new(0),
-            durable: Cell::new(0),
+            next: Cell::new(FIRST_BLOCK),
+            first: Cell::new(FIRST_BLOCK),
+            written: Cell::new(FIRST_BLOCK),
+            durable: Cell::new(FIRST_BLOCK),
             epoch: Cell::new(1),
             blocks,
             is_volatile,
@@ -92,7 +95,7 @@ impl Journal {
         }
     }
 
-    /// Begins behind a checkpoint: nothing before `next` is needed any more, nor has to be compared.
+    /// Begins behind what was replayed: nothing before `next` is needed any more, nor has to be compared.
     pub(crate) fn restart(&self, next: u64, epoch: u64) {
         assert!(self.filling.borrow().is_empty() && self.open.borrow().is_empty(), "nothing is under way");
         self.next.set(next);
@@ -106,8 +109,24 @@ impl Journal {
         }
     }
 
+    /// The block that is being filled.
     pub(crate) fn next(&self) -> u64 {
         self.next.get()
+    }
+
+    /// Waits until the maps have the changes of all records in the blocks before `first`.
+    pub(crate) async fn wait_applied_before(&self, first: u64) -> Result<(), JournalFailed> {
+        self.wait_applied(Lsn(Lsn::new(first, 0).0.saturating_sub(1))).await
+    }
+
+    /// A root is durable that needs the blocks from `first` on: no import will read or compare what is before.
+    pub(crate) fn forget_before(&self, first: u64) {
+        assert!((self.first.get()..=self.next.get()).contains(&first), "roots go forward");
+        self.first.set(first);
+        let before = Lsn(Lsn::new(first, 0).0.saturating_sub(1));
+        for mark in [&self.settled, &self.mark] {
+            mark.set(mark.get().max(before));
+        }
     }
 
     /// Blocks in use since the last root.
@@ -115,7 +134,7 @@ impl Journal {
         self.next.get() - self.first.get()
     }
 
-    /// Adds a record; waits until its block has been written. A map record stays open until [`Journal::applied`].
+    /// Adds a record; waits until its block has been written. It stays open until [`Journal::applied`].
     pub(crate) async fn append(
         &self,
         record: &JournalRecord,
@@ -132,9 +151,7 @@ impl Journal {
             }
         };
         self.last.set(lsn);
-        if matches!(record, JournalRecord::Map(_)) {
-            self.open.borrow_mut().insert(lsn);
-        }
+        self.open.borrow_mut().insert(lsn);
         note(lsn);
         self.work.wake_one();
         while self.written.get() <= lsn.sequence() {
@@ -146,7 +163,7 @@ impl Journal {
         Ok(lsn)
     }
 
-    /// The data of a map record is written, too.
+    /// A record is written, its data too, and the maps have the change.
     pub(crate) fn applied(&self, lsn: Lsn) {
         self.open.borrow_mut().remove(&lsn);
         if !self.is_volatile {
@@ -162,7 +179,7 @@ impl Journal {
         self.progress.wake_all();
     }
 
-    /// Waits until the data of all records up to this one have been written.
+    /// Waits until all records up to this one are applied.
     pub(crate) async fn wait_applied(&self, lsn: Lsn) -> Result<(), JournalFailed> {
         while self.open.borrow().first().is_some_and(|first| *first <= lsn) {
             if self.has_failed.get() {

@@ -16,7 +16,7 @@
 //! - A unit is used again only after the record that freed it is durable and nobody reads it any more.
 //! - A root names only nodes that are durable.
 //!
-//! Not here yet: several drives, checksums of data at rest, quotas of bandwidth, checkpoints beside writes.
+//! Not here yet: several drives, checksums of data at rest, quotas of bandwidth.
 //! `docs/decisions/0009` says where these parts will live.
 #![forbid(unsafe_code)]
 
@@ -33,7 +33,7 @@ mod rules;
 mod space;
 
 pub use change::NewVolume;
-pub use engine::{Engine, EngineError, Memory};
+pub use engine::{Background, Engine, EngineError, Memory};
 pub use import::{ImportError, format, import};
 
 #[cfg(test)]

@@ -3,14 +3,22 @@
 /// Tasks that serve requests: what is under way together. Guessed: twice the queue depth at which a fast drive is busy.
 pub const TASKS_MAX: usize = 64;
 
-/// Nodes of the map for which room is kept beside those of the next checkpoint: what the requests under way may still
-/// change, four levels each.
-pub const NODE_RESERVE: usize = 4 * TASKS_MAX;
+/// Nodes from the root of the largest map to a leaf.
+const PATH_MAX: usize = 5;
+
+/// Places for nodes that are kept beside those of the next checkpoint: what the requests under way may still add. A request
+/// changes one path, and a new inner node counts twice (it may need a second place while the first one is needed).
+pub const NODE_RESERVE: usize = (2 * PATH_MAX - 1) * TASKS_MAX;
+
+/// Places for nodes that data leaves free beside the reserve, so that in a full pool not every change waits for a checkpoint.
+/// Guessed: two for each request under way.
+pub const NODE_WORK: usize = 2 * TASKS_MAX;
 
 /// Journal blocks that are kept for requests under way: each writes at most one record, and one empty block.
 pub const JOURNAL_RESERVE: u64 = 2 * TASKS_MAX as u64;
 
-/// The shortest journal: half of it may be in use before a checkpoint, beside the reserve.
+/// The shortest journal: a checkpoint is due at half of it, and what is written meanwhile goes to the other half; beside the
+/// reserve.
 pub const JOURNAL_BLOCKS_MIN: u64 = 4 * JOURNAL_RESERVE;
 
 const _: () = assert!(JOURNAL_BLOCKS_MIN.is_multiple_of(ondisk::thin::AU_BLOCKS));

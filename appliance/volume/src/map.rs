@@ -11,8 +11,13 @@
 //!   snapshot is one more reference to a root, whatever its size.
 //! - Whoever may write to a unit in place is the only one who reaches it: each node on the way and the unit itself have
 //!   one reference.
-//! - A node that was changed since the last checkpoint has no place on the drive; its old place is given back only after
-//!   the next root no longer needs it.
+//! - A place that was written is never written again: a node that changed gets another one from the next checkpoint, and
+//!   its old place is given back when no root names it any more.
+//! - Whatever is above a changed node counts as changed, too, so a checkpoint finds everything from the roots.
+//!
+//! Beside a running checkpoint nodes change in *rounds*: it writes what changed before it began, and what has no place yet
+//! below such nodes. A node that it wrote may change again before its parent is written; the parent then names what was
+//! written, which is whole, only older, and stays changed for the next checkpoint.
 
 use crate::space::Space;
 use block::Lba;
@@ -36,8 +41,10 @@ pub(crate) enum Body {
 #[derive(Clone, Debug)]
 pub(crate) struct Node {
     refs: u32,
-    /// Where it is stored as it is now.
-    pub(crate) disk: Option<Pointer>,
+    /// Where it was stored last; since then it may have changed.
+    pub(crate) stored: Option<Pointer>,
+    /// The round in which it changed first since it was stored; `None` if it is as it was stored.
+    changed: Option<u64>,
     pub(crate) body: Body,
 }
 
@@ -46,10 +53,14 @@ pub(crate) struct Node {
 pub(crate) struct Map {
     nodes: Vec<Option<Node>>,
     free: Vec<NodeId>,
-    /// Nodes that have no place on the drive.
+    /// Nodes that differ from what is stored of them.
     pub(crate) dirty: usize,
-    /// Places that the last root needs and the next one does not.
+    /// Inner nodes that were never stored. When they are, changes below may keep them changed: they need two places then.
+    pub(crate) unplaced_inner: usize,
+    /// Places that the last root names and the next one does not.
     pub(crate) stale: Vec<Lba>,
+    /// One more with each checkpoint that begins.
+    round: u64,
 }
 
 /// Which child of a node of this level leads to a unit.
@@ -86,9 +97,11 @@ impl Map {
     }
 
     /// A node with one reference.
-    pub(crate) fn add(&mut self, body: Body, disk: Option<Pointer>) -> NodeId {
-        self.dirty += usize::from(disk.is_none());
-        let node = Some(Node { refs: 1, disk, body });
+    pub(crate) fn add(&mut self, body: Body, stored: Option<Pointer>) -> NodeId {
+        self.dirty += usize::from(stored.is_none());
+        self.unplaced_inner += usize::from(stored.is_none() && matches!(body, Body::Inner { .. }));
+        let changed = stored.is_none().then_some(self.round);
+        let node = Some(Node { refs: 1, stored, changed, body });
         if let Some(id) = self.free.pop() {
             self.nodes[id.0] = node;
             return id;
@@ -150,13 +163,14 @@ impl Map {
         false
     }
 
-    /// Makes a node changeable: itself if it has one reference, else a copy. Its place on the drive is given up.
+    /// Makes a node changeable: itself if it has one reference, else a copy.
     fn own(&mut self, id: NodeId, space: &mut Space) -> NodeId {
         if self.node(id).refs == 1 {
-            if let Some(pointer) = self.node_mut(id).disk.take() {
-                self.stale.push(pointer.lba);
-                self.dirty += 1;
-            }
+            let round = self.round;
+            let node = self.node_mut(id);
+            let was_clean = node.changed.is_none();
+            node.changed.get_or_insert(round);
+            self.dirty += usize::from(was_clean);
             return id;
         }
         self.node_mut(id).refs -= 1;
@@ -220,9 +234,10 @@ impl Map {
         }
         let Some(node) = self.nodes[id.0].take() else { return };
         self.free.push(id);
-        match node.disk {
+        self.dirty -= usize::from(node.changed.is_some());
+        match node.stored {
             Some(pointer) => self.stale.push(pointer.lba),
-            None => self.dirty -= 1,
+            None => self.unplaced_inner -= usize::from(matches!(node.body, Body::Inner { .. })),
         }
         match node.body {
             Body::Inner { children, .. } => {
@@ -237,46 +252,68 @@ impl Map {
         }
     }
 
-    /// The nodes below a root that have no place, children before parents, with the first unit that each covers.
-    pub(crate) fn dirty_below(&self, root: NodeId, first_unit: u64, found: &mut Vec<(NodeId, u64)>) {
-        let node = self.node(root);
-        if node.disk.is_some() || found.iter().any(|(id, _)| *id == root) {
-            return;
-        }
-        if let Body::Inner { level, children } = &node.body {
-            let span = MapNode::span(level - 1).expect("levels are bounded");
-            for (child, at) in children.iter().zip(0..) {
-                if let Some(child) = child {
-                    self.dirty_below(*child, first_unit + at * span, found);
-                }
-            }
-        }
-        found.push((root, first_unit));
+    /// A checkpoint begins: what changes from now on is for the next one.
+    pub(crate) fn begin_round(&mut self) {
+        self.round += 1;
     }
 
-    /// A node as it is stored; its children have their places.
-    pub(crate) fn stored(&self, id: NodeId) -> MapNode {
+    /// Whether the running checkpoint has to write a node that it reaches.
+    fn is_pending(&self, id: NodeId) -> bool {
+        let node = self.node(id);
+        node.changed.is_some_and(|round| round < self.round || node.stored.is_none())
+    }
+
+    /// A node that the running checkpoint has to write next, at or below `id`, with the first unit that it covers: children
+    /// before parents.
+    pub(crate) fn pending(&self, id: NodeId, first_unit: u64) -> Option<(NodeId, u64)> {
+        if !self.is_pending(id) {
+            return None;
+        }
+        if let Body::Inner { level, children } = &self.node(id).body {
+            let span = MapNode::span(level - 1).expect("levels are bounded");
+            let mut below = children.iter().zip(0..).filter_map(|(child, at)| child.map(|c| (c, at)));
+            if let Some(found) = below.find_map(|(child, at)| self.pending(child, first_unit + at * span)) {
+                return Some(found);
+            }
+        }
+        Some((id, first_unit))
+    }
+
+    /// A node as it is to be stored now; its children have their places.
+    pub(crate) fn to_store(&self, id: NodeId) -> MapNode {
         match &self.node(id).body {
             Body::Leaf(entries) => MapNode::Leaf(entries.clone()),
             Body::Lost => unreachable!("a frozen pool has no checkpoints"),
             Body::Inner { level, children } => {
-                let place = |child: NodeId| self.node(child).disk.expect("children are written first");
+                let place = |child: NodeId| self.node(child).stored.expect("children are written first");
                 MapNode::Inner { level: *level, children: Box::new(children.map(|child| child.map(place))) }
             }
         }
     }
 
-    /// A node has been written.
-    pub(crate) fn placed(&mut self, id: NodeId, pointer: Pointer) {
-        self.node_mut(id).disk = Some(pointer);
-        self.dirty -= 1;
+    /// A node gets this place, as it is now.
+    pub(crate) fn place(&mut self, id: NodeId, pointer: Pointer) {
+        let is_changed = |child: &NodeId| self.node(*child).changed.is_some();
+        let is_inner = match &self.node(id).body {
+            Body::Inner { children, .. } => Some(children.iter().flatten().any(is_changed)),
+            Body::Leaf(_) | Body::Lost => None,
+        };
+        let round = self.round;
+        let node = self.node_mut(id);
+        node.changed = is_inner.unwrap_or(false).then_some(round);
+        let (is_clean, old) = (node.changed.is_none(), node.stored.replace(pointer));
+        self.dirty -= usize::from(is_clean);
+        match old {
+            Some(old) => self.stale.push(old.lba),
+            None => self.unplaced_inner -= usize::from(is_inner.is_some()),
+        }
     }
 }
 
 #[cfg(test)]
 impl Map {
     pub(crate) fn places(&self) -> impl Iterator<Item = Lba> {
-        self.nodes.iter().flatten().filter_map(|node| node.disk).map(|pointer| pointer.lba)
+        self.nodes.iter().flatten().filter_map(|node| node.stored).map(|pointer| pointer.lba)
     }
 
     pub(crate) fn refs(&self, id: NodeId) -> u32 {

@@ -99,7 +99,9 @@ pub(super) fn pool() -> Image {
     };
     go_on(&mut executor, formatted);
     let engine: Rc<Engine<SimDrive>> = Rc::new(engine.borrow_mut().take().expect("a blank drive"));
-    executor.spawn(engine.clone().write_journal());
+    for task in engine.background() {
+        executor.spawn(task);
+    }
     let worked = executor.spawn(async move {
         first_part(&engine).await.expect("there is room");
         second_part(&engine).await.expect("there is room");

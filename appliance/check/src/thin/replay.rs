@@ -12,9 +12,9 @@ use block::{Blocks, Lba};
 use core::ops::Range;
 use ondisk::Name;
 use ondisk::thin::{
-    AU_BLOCKS, JournalRecord, Lsn, MapEntry, MapRecord, Piece, UNIT_MASK_FULL, VolumeKind, data_checksum,
+    AU_BLOCKS, Au, JournalRecord, Lsn, MapEntry, MapRecord, Piece, UNIT_MASK_FULL, VolumeKind, data_checksum,
 };
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::rc::Rc;
 use uuid::Uuid;
 
@@ -27,6 +27,8 @@ struct Replay<'v> {
     deleted_later: BTreeSet<u32>,
     last: LastLeaf,
     dropped: u64,
+    /// By volume and unit: the own allocation unit that a replayed trim took away. A record that adds to it brings it back.
+    taken: BTreeMap<(u32, u64), Au>,
 }
 
 /// What a record creates.
@@ -76,7 +78,8 @@ impl Check<'_> {
                 deleted_later.insert(volume);
             }
         }
-        let mut replay = Replay { volumes, settled, deleted_later, last: LastLeaf::default(), dropped: 0 };
+        let (last, taken) = (LastLeaf::default(), BTreeMap::new());
+        let mut replay = Replay { volumes, settled, deleted_later, last, dropped: 0, taken };
         for sequence in blocks {
             for (lsn, record) in self.records(sequence) {
                 self.record(&mut replay, lsn, &record);
@@ -167,6 +170,7 @@ impl Check<'_> {
         }
         let Some(volume) = replay.volumes.by_number.get(&map.volume) else { return };
         let before = self.look_up(volume, map.unit, &mut replay.last);
+        let is_taken = replay.taken.remove(&(map.volume, map.unit)) == Some(map.own.au);
         let now = if lsn > replay.settled && !self.has_arrived(map) {
             replay.dropped = replay.dropped.saturating_add(1);
             self.record_found(lsn, |record| JournalProblem::Unfinished { record }, place);
@@ -174,6 +178,8 @@ impl Check<'_> {
             Changed { is_exact: false, ..before }
         } else if map.is_fresh {
             self.fresh(lsn, map, before)
+        } else if is_taken {
+            Changed { entry: layers(map.own, before.entry.map(|entry| entry.own)), ..before }
         } else {
             self.more(lsn, map, before)
         };
@@ -237,6 +243,9 @@ impl Check<'_> {
             let gone = mask_of(unit, &range);
             let without = |piece: Piece| Piece { mask: piece.mask & !gone, ..piece };
             let entry = layers(without(own), base.map(without));
+            if entry.is_none_or(|entry| entry.own.au != own.au) {
+                replay.taken.insert((number, unit), own.au);
+            }
             volume.set(unit, before.entry, Changed { entry, ..before });
         }
     }

@@ -15,7 +15,7 @@ pub struct Root {
     pub generation: u64,
     /// One more with each import: journal blocks of another epoch do not belong to this root.
     pub epoch: u64,
-    /// The first journal block that is not in the checkpoint.
+    /// The first journal block that is needed: the one that was being filled when the checkpoint began.
     pub journal_sequence: u64,
     /// The number of the next volume.
     pub next_volume: u32,

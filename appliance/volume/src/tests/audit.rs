@@ -43,7 +43,7 @@ pub(super) fn audit(engine: &Engine<SimDrive>) {
     let mut places: Vec<_> = state.tables.clone();
     for (id, count) in &nodes {
         assert_eq!(state.map.refs(*id), *count, "references of {id:?}");
-        places.push(state.map.node(*id).disk.expect("a checkpoint writes all nodes").lba);
+        places.push(state.map.node(*id).stored.expect("a checkpoint writes all nodes").lba);
     }
     places.sort_unstable();
     assert!(places.windows(2).all(|pair| pair[0] != pair[1]), "two nodes at one place");

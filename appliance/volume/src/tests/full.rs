@@ -12,7 +12,7 @@ const LONG: u64 = 8000;
 /// A drive with room for about so many units of data: homes, checksums, journal, and the reserve for nodes take the rest.
 pub(super) fn small_drive(is_volatile: bool, units: u64) -> Drive {
     let mut drive = Drive::new("S0", 1);
-    let nodes = crate::limits::NODE_RESERVE as u64;
+    let nodes = (crate::limits::NODE_RESERVE + crate::limits::NODE_WORK) as u64;
     drive.geometry.blocks = Blocks((20 + 1 + units) * AU_BLOCKS + JOURNAL_BLOCKS + nodes);
     drive.geometry.is_volatile = is_volatile;
     drive

@@ -45,7 +45,7 @@ fn request(world: &mut World, which: usize) -> Request {
         2 => write(17, 2),
         3 => Request::Trim { volume: 1, first: 0, blocks: 1 },
         4 => Request::Flush { mark: world.history.mark() },
-        5 => Request::Checkpoint,
+        CHECKPOINT => Request::Checkpoint,
         6 => {
             let new = world.fresh_name(VolumeKind::Snapshot);
             Request::Snapshot { origin: 1, new, mark: world.history.mark() }
@@ -55,6 +55,7 @@ fn request(world: &mut World, which: usize) -> Request {
 }
 
 const REQUESTS: usize = 8;
+const CHECKPOINT: usize = 5;
 
 /// Runs a workload for so many steps and cuts the power; gives how many changes were undecided, or `None` if the workload
 /// ended before.
@@ -67,11 +68,13 @@ fn run(prepared: &World, workload: &[usize], steps: u64, subset: Option<u64>) ->
         // A change that waits for another one would be refused by the oracle, not by the engine.
         let request = request(&mut world, *which);
         world.send(request);
-        is_cut = world.settle().is_err();
+        // What follows a checkpoint goes on beside it.
+        is_cut = *which != CHECKPOINT && world.settle().is_err();
         if is_cut {
             break;
         }
     }
+    is_cut = is_cut || world.settle().is_err();
     let pending = world.served().devices.with(0, |d| d.pending());
     if let Some(subset) = subset {
         world.served().devices.with(0, |d| d.power_cut_to(subset));

@@ -4,7 +4,7 @@ use super::audit::audit;
 use super::judge;
 use crate::{Engine, EngineError, ImportError, Memory, NewVolume, format, import};
 use block::{BLOCK_SIZE, Blocks, Op};
-use core::cell::RefCell;
+use core::cell::{Cell, RefCell};
 use ondisk::Name;
 use ondisk::thin::{ThinIdentity, VolumeKind};
 pub(super) use sim::PowerCut;
@@ -48,6 +48,8 @@ pub(super) struct Served {
     requests: Rc<Mailbox<Request>>,
     replies: Rc<Mailbox<Reply>>,
     pub(super) under_way: usize,
+    /// Writes, trims and reads that began and ended while one checkpoint was being written.
+    pub(super) beside: Rc<Cell<[u64; 3]>>,
 }
 
 /// Commands for which a drive takes long.
@@ -568,19 +570,43 @@ impl Served {
         engine: Rc<Engine<SimDrive>>,
     ) -> Self {
         let requests: Rc<Mailbox<Request>> = Rc::new(Mailbox::new(core, TASKS));
+        let beside = Rc::new(Cell::new([0; 3]));
         let replies = Rc::new(Mailbox::new(core, TASKS));
-        executor.spawn(engine.clone().write_journal());
+        for task in engine.background() {
+            executor.spawn(task);
+        }
         for _ in 0..TASKS {
             let (requests, replies, engine) = (requests.clone(), replies.clone(), engine.clone());
+            let beside = beside.clone();
             executor.spawn(async move {
                 loop {
                     let request = requests.take().await;
+                    let running = || {
+                        let is_running = engine.checkpoints.is_running.get();
+                        is_running.then(|| engine.state.borrow().generation)
+                    };
+                    let before = running();
                     let result = serve(&engine, &request).await;
+                    if before.is_some() && before == running() && result.is_ok() {
+                        let mut counts = beside.get();
+                        match request {
+                            Request::Write { .. } => counts[0] += 1,
+                            Request::Trim { .. } => counts[1] += 1,
+                            Request::Read { .. } => counts[2] += 1,
+                            Request::Flush { .. }
+                            | Request::Checkpoint
+                            | Request::Create { .. }
+                            | Request::Snapshot { .. }
+                            | Request::Grow { .. }
+                            | Request::Delete { .. } => {}
+                        }
+                        beside.set(counts);
+                    }
                     replies.put((request, result)).expect("as many replies as requests");
                 }
             });
         }
-        Self { executor, devices, engine, requests, replies, under_way: 0 }
+        Self { executor, devices, engine, requests, replies, under_way: 0, beside }
     }
 
     /// Requests that may still be sent.

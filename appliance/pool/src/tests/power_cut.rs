@@ -229,6 +229,10 @@ impl World {
         match begin_wipe(&request, &self.known, &self.offline) {
             Ok((_, Begun::Unchanged)) => assert_eq!(role, Role::Blank),
             Ok((_, Begun::Job(mut job))) => {
+                if self.chance(1, 3) {
+                    let fault = (self.bench.random.below(4), MediaError::WriteFault);
+                    self.bench.drives[index].drive.faults.fails_once_after = Some(fault);
+                }
                 self.bench.work_on(|_| drive.id, &mut [&mut job])?;
                 let result = finish_wipe(drive.id, &job, &mut self.known, &mut self.offline);
                 assert_eq!(result.is_ok(), self.known[index].role == Role::Blank);
@@ -265,13 +269,13 @@ impl World {
         self.model.pool = None;
         self.recover()?;
         // Soon: what is done to its drives takes few steps.
-        self.bench.steps.cut_in = Some(self.bench.random.below(40));
+        self.bench.steps.cut_in = Some(self.bench.random.below(20));
         Ok(())
     }
 
     /// One thing that an operator or host does.
     fn act(&mut self) -> Result<(), PowerCut> {
-        if self.chance(1, if self.lost.is_some() { 4 } else { 40 }) {
+        if self.chance(1, 40) {
             let drive = self.any_drive();
             let after = self.bench.random.below(6);
             let for_good = self.chance(1, 2);

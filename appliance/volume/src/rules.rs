@@ -5,7 +5,7 @@
 //! | believed without a check | what would follow |
 //! |---|---|
 //! | a unit of data in which nodes lie | data overwrites maps |
-//! | a unit or trim past the end of its volume | another unit is meant, or a loop without an end |
+//! | a unit past the end of its volume, a trim of more than a leaf | another unit is meant, or a loop without an end |
 //! | a clone with another length than its origin, a volume that shrinks | a map with too few levels |
 //! | a number, name or UUID that is taken | a volume is replaced, or a table cannot be stored |
 //! | counters close to their end | an overflow |
@@ -17,10 +17,13 @@ use crate::limits::{COUNTERS_MAX, JOURNAL_BLOCKS_MIN};
 use block::Blocks;
 use ondisk::Name;
 use ondisk::thin::{
-    AU_BLOCKS, JournalRecord, MapRecord, Piece, Root, Superblock, TABLE_ENTRIES, ThinLayout, VolumeEntry,
-    VolumeKind,
+    AU_BLOCKS, JournalRecord, LEAF_UNITS, MapRecord, Piece, Root, Superblock, TABLE_ENTRIES, ThinLayout,
+    VolumeEntry, VolumeKind,
 };
 use uuid::Uuid;
+
+/// Blocks of a volume that a leaf covers: no trim reaches further.
+const LEAF_BLOCKS: u64 = LEAF_UNITS as u64 * AU_BLOCKS;
 
 /// Whether this engine can serve the drive.
 pub(crate) fn check_superblock(superblock: &Superblock) -> Result<(), ImportError> {
@@ -61,8 +64,12 @@ pub(crate) fn is_possible(state: &State, layout: &ThinLayout, record: &JournalRe
         JournalRecord::Map(map) => {
             writable(map.volume).is_some_and(|volume| is_possible_map(state, layout, volume, map))
         }
-        JournalRecord::Trim { volume, first, blocks } => writable(*volume)
-            .is_some_and(|volume| first.checked_add(blocks.0).is_some_and(|end| end <= volume.blocks.0)),
+        JournalRecord::Trim { volume, first, blocks } => {
+            let end = first
+                .checked_add(blocks.0)
+                .filter(|end| end.div_ceil(LEAF_BLOCKS) == first / LEAF_BLOCKS + 1);
+            writable(*volume).is_some_and(|volume| end.is_some_and(|end| end <= volume.blocks.0))
+        }
         JournalRecord::Create { volume, origin, kind: _, blocks, uuid, name } => {
             let is_copy = |number: &u32| state.volumes.get(number).is_some_and(|v| v.blocks == *blocks);
             *volume == state.next_volume

@@ -124,7 +124,7 @@ macro_rules! on {
 #[test]
 fn records_that_cannot_be_are_refused() {
     const LONG: Blocks = Blocks(1 << 41);
-    let changes: [(&str, RecordChange); 16] = [
+    let changes: [(&str, RecordChange); 17] = [
         ("data in a unit of nodes", on!(map, nodes, map, map.own.au = nodes)),
         (
             "a base in a unit of nodes",
@@ -135,6 +135,7 @@ fn records_that_cannot_be_are_refused() {
         ("a write to a snapshot", on!(map, _, map, map.volume = 3)),
         ("a write to no volume", on!(map, _, map, map.volume = 77)),
         ("a trim without an end", on!(Trim { first, blocks }, *blocks = Blocks(u64::MAX - *first))),
+        ("a trim of two leaves", on!(Trim { first, blocks }, (*first, *blocks) = (4090, Blocks(20)))),
         ("a number that is taken", on!(Create { volume }, *volume = 2)),
         ("a number that is left out", on!(Create { volume }, *volume = 5)),
         ("a name that is taken", on!(Create { name }, *name = ondisk::Name::new("v1").expect("a good name"))),

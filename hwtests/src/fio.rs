@@ -3,7 +3,8 @@
 use anyhow::{Context, Result, ensure};
 use serde_json::Value;
 
-/// Every block of the first `mib` MiB is written once at a random place, then all are read and their checksums compared.
+/// Blocks of the first `mib` MiB are written in a random order, at most once each, then all of these are read and their checksums
+/// compared. (Measured with fio 3.33: with pieces of these lengths it leaves out almost half of them.)
 pub fn verify(target: &str, mib: u32, seed: u64) -> String {
     verify_pieces(target, mib, "4k-12k", seed)
 }
@@ -16,10 +17,10 @@ pub fn verify_pieces(target: &str, mib: u32, lengths: &str, seed: u64) -> String
     )
 }
 
-/// The same as [`verify`] with a pause of 30 ms after each eight writes: however fast the target is, for each MiB there are 300 ms
-/// of work at least (85 writes, if all were of 12 KiB).
+/// The same in pieces of 4 KiB, each block once, with a pause of 20 ms after eight writes: however fast the target is, the 256 writes
+/// of a MiB take 640 ms at least.
 pub fn verify_slowly(target: &str, mib: u32, seed: u64) -> String {
-    verify(target, mib, seed) + " --thinktime=30ms --thinktime_blocks=8"
+    verify_pieces(target, mib, "4k", seed) + " --thinktime=20ms --thinktime_blocks=8"
 }
 
 /// A word about a run of [`verify`] that read back all it wrote; otherwise an error. An option that fio ignores would turn the

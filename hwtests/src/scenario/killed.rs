@@ -33,7 +33,7 @@ pub fn run(parts: &Parts, seed: u64) -> Result<()> {
     let (steps, host) = steps_and_host(&mut light.lab)?;
     steps.step("fio starts with crc32c verification", || {
         let target = device(host, &log)?;
-        host.start_job("fio", &fio::verify_slowly(&target, 64, seed))?;
+        host.start_job("fio", &fio::verify_slowly(&target, 32, seed))?;
         Ok(((), target))
     })?;
     let mut random = Random(seed);

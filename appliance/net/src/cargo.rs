@@ -11,6 +11,9 @@ use crate::slab::Key;
 /// What [`Cargo::fill_iovecs`] names can be read, stays where it is, and is written by nobody, until [`Cargo::end`] or the end of the value;
 /// moving the value does not move it.
 pub(crate) unsafe trait Cargo {
+    /// Makes memory for another one, where that is used again after it was sent. Otherwise it goes back to where it came from.
+    const SPARE: Option<fn() -> Box<Self>>;
+
     /// Bytes in all.
     fn len(&self) -> usize;
 
@@ -26,6 +29,8 @@ pub(crate) unsafe trait Cargo {
 
 // SAFETY: pieces lie in the value's own vectors and buffers, on the heap or in the arena. Only `&mut` methods change them.
 unsafe impl Cargo for Outgoing {
+    const SPARE: Option<fn() -> Box<Self>> = Some(Box::default);
+
     fn len(&self) -> usize {
         self.len()
     }
@@ -97,6 +102,8 @@ impl Lent {
 // SAFETY: the home core keeps the send of which this was told, and does not look at it, until this comes back to it
 // (`Spread::on_returned`); what does not come back it keeps for ever (`Spread::stop`).
 unsafe impl Cargo for Lent {
+    const SPARE: Option<fn() -> Box<Self>> = None;
+
     fn len(&self) -> usize {
         self.len
     }

@@ -288,17 +288,10 @@ impl Net {
 
     /// The next event. After `None` a new round begins.
     pub fn poll(&mut self) -> Option<Event> {
-        let event = match &mut self.spread {
+        match &mut self.spread {
             None => self.home.poll(),
             Some(spread) => spread.poll(&mut self.home),
-        };
-        match event {
-            // Each may have a send of its own on the way.
-            Some(Event::Accepted { .. }) => self.home.ended.push(Box::default()),
-            Some(Event::Closed { .. }) => self.home.ended.truncate(SPARE_SENDS + self.sockets()),
-            Some(Event::Readable { .. } | Event::Sent { .. } | Event::Woken) | None => {}
         }
-        event
     }
 }
 

@@ -108,6 +108,20 @@ impl<C: Cargo> Send<C> {
 }
 
 impl<C: Cargo> Sockets<C> {
+    /// One more socket begins, here or on another core: it may have a send on its way.
+    pub(crate) fn add_spare(&mut self) {
+        if let Some(make) = C::SPARE {
+            self.ended.push(make());
+        }
+    }
+
+    /// A socket has ended; so many are left.
+    pub(crate) fn trim_spares(&mut self, sockets: usize) {
+        if C::SPARE.is_some() {
+            self.ended.truncate(SPARE_SENDS + sockets);
+        }
+    }
+
     /// Takes back what was sent, or will not be.
     pub(crate) fn recycle(&mut self, mut cargo: Box<C>) {
         cargo.end();

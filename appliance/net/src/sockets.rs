@@ -150,26 +150,20 @@ impl<C: Cargo> Sockets<C> {
     /// the hot sockets in turn with it.
     pub(crate) fn poll(&mut self) -> Option<Event> {
         loop {
-            // Before a newcomer gets the place of one that is gone.
-            if let Some(event) = self.events.pop_front() {
+            if self.doors.lets_in()
+                && let Some(event) = self.next_newcomer()
+            {
                 return Some(event);
-            }
-            if let Some(accepted) = self.doors.next(&mut self.ring) {
-                let Accepted { listener, fd, peer, local } = accepted;
-                // One too many is closed.
-                if let Some(socket) = self.insert(fd) {
-                    return Some(Event::Accepted { listener, socket, peer, local });
-                }
-                continue;
             }
             if mem::take(&mut self.is_turn_of_hot)
                 && let Some(event) = self.next_hot()
             {
                 return Some(event);
             }
-            if let Some(event) = self.poll_ring() {
+            let event = self.poll_ring();
+            if event.is_some() {
                 self.is_turn_of_hot = true;
-                return Some(event);
+                return event;
             }
             if let Some(event) = self.next_hot() {
                 return Some(event);
@@ -179,6 +173,21 @@ impl<C: Cargo> Sockets<C> {
                 return None;
             }
         }
+    }
+
+    /// Who comes in; but before somebody gets the place of one that is gone, that one's end is told.
+    fn next_newcomer(&mut self) -> Option<Event> {
+        if let Some(event) = self.events.pop_front() {
+            return Some(event);
+        }
+        while let Some(accepted) = self.doors.next(&mut self.ring) {
+            let Accepted { listener, fd, peer, local } = accepted;
+            // One too many is closed.
+            if let Some(socket) = self.insert(fd) {
+                return Some(Event::Accepted { listener, socket, peer, local });
+            }
+        }
+        None
     }
 
     /// The next event of those that have happened already.
@@ -230,6 +239,7 @@ impl<C: Cargo> Sockets<C> {
         };
         let key = self.sockets.insert(socket).ok()?;
         self.spares.add();
+        self.add_spare();
         Some(SocketId::from_key(key))
     }
 
@@ -241,6 +251,7 @@ impl<C: Cargo> Sockets<C> {
         if is_over {
             self.sockets.remove(id.key());
             self.spares.trim(self.sockets.len());
+            self.trim_spares(self.sockets.len());
             self.events.push_back(Event::Closed { socket: id });
         }
     }

@@ -336,6 +336,7 @@ impl Spread {
         }
         while let Some(accepted) = home.doors.next(&mut home.ring) {
             if let Some(event) = self.place(accepted) {
+                home.add_spare();
                 return Some(event);
             }
         }
@@ -377,6 +378,7 @@ impl Spread {
                 link.connections -= 1;
                 link.loaded -= usize::from(seat.is_loaded);
                 self.lents.trim(self.seats.len());
+                home.trim_spares(self.seats.len());
                 Some(Event::Closed { socket })
             }
             News::Stopped => {

@@ -1,7 +1,7 @@
 //! Checkpoints: the maps on the drive, and a new root that names them, beside the writes of hosts.
 //!
 //! ```text
-//!  begin ─▶ wait ─▶ changed nodes, children first ─▶ volume table ─▶ flush ─▶ root into all homes ─▶ flush ─▶ end
+//!  begin ─▶ wait ─▶ changed nodes, children first ─▶ volume table ─▶ checksums ─▶ flush ─▶ root into all homes ─▶ flush ─▶ end
 //!    │        └ until all records before that block are in the maps                              old places are free
 //!    └ the journal block that is being filled is the first that this root needs
 //! ```
@@ -24,7 +24,7 @@
 use crate::engine::{Engine, EngineError, State, Volume};
 use crate::map::{Map, NodeId};
 use block::{BLOCK_SIZE, BlockDevice, Lba, Op};
-use ondisk::thin::{DirtyNode, HOMES, Pointer, Root, TABLE_ENTRIES, VolumeEntry, VolumeTable};
+use ondisk::thin::{HOMES, Pointer, Root, TABLE_ENTRIES, VolumeEntry, VolumeTable};
 
 impl<D: BlockDevice> Engine<D> {
     /// Writes a checkpoint: afterwards an import needs no journal block that was full when it began.
@@ -53,8 +53,11 @@ impl<D: BlockDevice> Engine<D> {
         self.journal.wait_applied_before(first).await?;
         self.state.borrow_mut().map.begin_round();
         let generation = self.state.borrow().generation + 1;
+        self.sums.borrow_mut().begin_checkpoint();
         let entries = self.write_nodes(generation).await?;
         let tables = self.write_tables(generation, &entries).await?;
+        self.write_sums().await?;
+        let stale_bitmap = self.write_bitmap(generation).await?;
         self.flush().await?;
         let root = Root {
             generation,
@@ -63,7 +66,7 @@ impl<D: BlockDevice> Engine<D> {
             next_volume: self.state.borrow().next_volume,
             volume_count: u32::try_from(entries.len()).map_err(|_| EngineError::Exists)?,
             tables,
-            dirty: [None; DirtyNode::INDEXES],
+            dirty: self.state.borrow().bitmap.indexes,
         };
         for home in 0..HOMES {
             let lba = self.layout.root_lba(Root::slot(generation, home));
@@ -71,13 +74,14 @@ impl<D: BlockDevice> Engine<D> {
         }
         self.flush().await?;
         self.journal.forget_before(first);
+        self.sums.borrow_mut().end_checkpoint();
         let mut state = self.state.borrow_mut();
         state.generation = generation;
         let mark = self.journal.mark();
         state.unsettled.retain(|_, (_, until)| *until > mark);
         let old_tables = core::mem::replace(&mut state.tables, root.tables.iter().map(|p| p.lba).collect());
         let stale = core::mem::take(&mut state.map.stale);
-        for lba in stale.into_iter().chain(old_tables) {
+        for lba in stale.into_iter().chain(old_tables).chain(stale_bitmap) {
             state.space.release_node(lba);
         }
         Ok(())
@@ -120,7 +124,7 @@ impl<D: BlockDevice> Engine<D> {
         Ok(pointers)
     }
 
-    fn allocate_node(&self, state: &mut State) -> Result<Lba, EngineError> {
+    pub(crate) fn allocate_node(&self, state: &mut State) -> Result<Lba, EngineError> {
         let found = state.space.allocate_node();
         assert!(found.is_some() || state.is_frozen, "room for nodes is kept");
         found.ok_or(EngineError::Full)

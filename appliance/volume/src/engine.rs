@@ -6,7 +6,9 @@
 //! | door, shared | writes, trims; reads nothing | a snapshot sees no change half done |
 //! | door, exclusive | snapshot, create, delete, grow | |
 //! | blocks of a volume, exclusive | a write | writes to the same blocks happen in the order in which they came |
+//! | blocks of a volume, shared | a read that found damage | it looks again while nobody writes |
 //! | whole units, exclusive | a first write, a trim | the entry of the map changes |
+//! | a region, exclusive | who marks it | a dirty record is written once |
 //!
 //! They are taken in this order, and a first write gives its blocks back before it claims the units. A checkpoint never waits
 //! for the door, and who is inside never waits for a turn: writes go on beside a checkpoint, and a change of the volumes
@@ -15,9 +17,11 @@
 
 use crate::import::ImportError;
 use crate::journal::{Journal, JournalFailed};
-use crate::limits::{JOURNAL_RESERVE, NODE_RESERVE, NODE_WORK, TASKS_MAX};
+use crate::limits::{JOURNAL_RESERVE, NODE_RESERVE, NODE_WORK, PAGES_MAX, TASKS_MAX};
 use crate::map::{Map, NodeId};
+use crate::pages::Bitmap;
 use crate::space::Space;
+use crate::sums::Sums;
 use block::{BlockDevice, Blocks, Lba, MediaError, Op};
 use core::cell::{Cell, RefCell};
 use core::pin::Pin;
@@ -56,6 +60,14 @@ pub enum EngineError {
     /// The drive failed.
     #[error("{0}")]
     Media(MediaError),
+    /// A block is not what was written: it cannot be read until it is written again. What is around it can.
+    #[error("block {block} of volume {volume} is damaged")]
+    Damaged {
+        /// The number of the volume.
+        volume: u32,
+        /// Which block of it.
+        block: u64,
+    },
     /// A write to the drive failed before, or the import found damage: reads are served, changes wait for the next import.
     #[error("the pool is frozen since the drive failed a write, or was found damaged")]
     Frozen,
@@ -87,6 +99,7 @@ pub(crate) struct State {
     pub(crate) generation: u64,
     /// Places of the volume table that the last root names.
     pub(crate) tables: Vec<Lba>,
+    pub(crate) bitmap: Bitmap,
     /// By unit: blocks that were written for the first time by a record that an import would still compare.
     pub(crate) unsettled: BTreeMap<Au, (u16, Lsn)>,
     pub(crate) is_frozen: bool,
@@ -107,6 +120,10 @@ pub struct Engine<D: BlockDevice> {
     pub(crate) claims: Claims,
     pub(crate) journal: Journal,
     pub(crate) state: RefCell<State>,
+    pub(crate) sums: RefCell<Sums>,
+    /// Who waits for a page of checksums.
+    pub(crate) pages: WaitQueue,
+    pub(crate) sum_turns: Claims,
 }
 
 /// Who waits for whom around checkpoints.
@@ -155,6 +172,7 @@ impl<D: BlockDevice> Engine<D> {
             next_volume: 1,
             generation: 0,
             tables: Vec::new(),
+            bitmap: Bitmap::new(&layout),
             unsettled: BTreeMap::new(),
             is_frozen: false,
             damage: Vec::new(),
@@ -176,6 +194,9 @@ impl<D: BlockDevice> Engine<D> {
             claims: Claims::new(core, TASKS_MAX),
             journal: Journal::new(core, TASKS_MAX, layout.journal_blocks(), is_volatile),
             state: RefCell::new(state),
+            sums: RefCell::new(Sums::new(&layout, PAGES_MAX)),
+            pages: WaitQueue::new(core, TASKS_MAX),
+            sum_turns: Claims::new(core, TASKS_MAX),
         }
     }
 
@@ -371,7 +392,7 @@ impl State {
         let tables = self.volumes.len().div_ceil(ondisk::thin::TABLE_ENTRIES) + 1;
         // What is new takes a place now, and may need another one while it has this.
         let new = self.map.unplaced_inner + tables.saturating_sub(self.tables.len());
-        self.map.dirty + tables + new + NODE_RESERVE
+        self.map.dirty + tables + new + self.bitmap.places_needed() + NODE_RESERVE
     }
 
     /// The volume with this number.

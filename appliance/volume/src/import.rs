@@ -182,6 +182,7 @@ pub async fn import<D: BlockDevice>(
     let root = engine.find_root().await?;
     rules::check_root(&root, &layout)?;
     engine.load(&root).await?;
+    engine.load_bitmap(&root).await?;
     let next = engine.replay(&root).await?;
     if !engine.damage().is_empty() {
         engine.freeze();
@@ -272,6 +273,7 @@ impl<D: BlockDevice> Engine<D> {
                     return Err(ImportError::JournalGap { sequence: at });
                 };
                 for (record, index) in records.into_iter().zip(0..) {
+                    self.import_record(&record, self.layout.journal_lba(at))?;
                     if rules::is_of_lost(&self.state.borrow(), &record) {
                         if let JournalRecord::Create { volume, .. } = record {
                             self.state.borrow_mut().next_volume = volume.saturating_add(1);
@@ -450,7 +452,6 @@ fn apply(state: &mut State, record: JournalRecord, taken: &mut Taken) {
         }
         JournalRecord::Delete { volume } => apply_delete(state, volume),
         JournalRecord::Grow { volume, blocks } => apply_grow(state, volume, blocks),
-        // Nothing is verified yet.
         JournalRecord::Dirty { .. } => {}
     }
 }

@@ -5,19 +5,22 @@
 //! | overwrite of own blocks | 1 write |
 //! | first write, also after a snapshot | 1 write and 1 journal block, together; no read |
 //! | first write over two layers that are shared | the 64 KiB unit is read, and written with what is new |
-//! | read | 1 read for each piece that lies together |
+//! | read | 1 read for each piece that lies together, and beside it the page of its checksums if that is not in memory |
+//! | overwrite in a region that was clean | 1 journal block more, once |
 //! | trim | 1 journal block for each leaf of the map (16 MiB) |
 
 use crate::engine::{Engine, EngineError, State};
 use crate::limits::NODE_WORK;
 use crate::map::normal;
-use block::{BLOCK_SIZE, BlockDevice, Blocks, Lba, MediaError, Op};
+use crate::pages::{Care, Fault};
+use block::{BLOCK_SIZE, BlockDevice, Blocks, MediaError};
+use core::future::ready;
 use core::ops::Range;
 use ondisk::thin::{
     AU_BLOCKS, Au, JournalRecord, LEAF_UNITS, Lsn, MapEntry, MapNode, MapRecord, Piece, UNIT_MASK_FULL,
     VolumeKind, data_checksum, units_of,
 };
-use task::{Mode, join};
+use task::Mode;
 
 /// A request within one unit.
 #[derive(Clone, Copy, Debug)]
@@ -53,8 +56,13 @@ impl Place {
         first..first + u64::from(self.blocks)
     }
 
-    fn lba_in(self, au: Au) -> Lba {
-        Lba(au.lba().0 + u64::from(self.first))
+    fn error<B>(self, fault: &Fault<B>) -> EngineError {
+        match fault {
+            Fault::Failed(error) => *error,
+            Fault::Differs { block, .. } => {
+                EngineError::Damaged { volume: self.volume, block: self.blocks().start + *block as u64 }
+            }
+        }
     }
 }
 
@@ -141,17 +149,28 @@ impl<D: BlockDevice> Engine<D> {
     pub async fn read(&self, volume: u32, first: u64, buf: D::Buf) -> Result<D::Buf, EngineError> {
         let place = self.place(volume, first, buf.as_ref().len())?;
         let begun = self.state.borrow_mut().space.begin();
-        let result = self.read_at(place, buf).await;
+        let result = self.read_checked(place, buf).await;
         self.state.borrow_mut().space.end(begun);
         result
     }
 
-    async fn read_at(&self, place: Place, mut buf: D::Buf) -> Result<D::Buf, EngineError> {
+    async fn read_checked(&self, place: Place, buf: D::Buf) -> Result<D::Buf, EngineError> {
+        let buf = match self.read_at(place, buf, Care::Quick).await {
+            Ok(buf) => return Ok(buf),
+            Err(Fault::Failed(error)) => return Err(error),
+            Err(Fault::Differs { buf, .. }) => buf,
+        };
+        // A write of the same blocks may have been under way: they are read again while there is none.
+        let _blocks = self.claims.claim(u64::from(place.volume), place.blocks(), Mode::Shared).await;
+        self.read_at(place, buf, Care::Firm).await.map_err(|fault| place.error(&fault))
+    }
+
+    async fn read_at(&self, place: Place, mut buf: D::Buf, care: Care) -> Result<D::Buf, Fault<D::Buf>> {
         let entry = {
             let state = self.state.borrow();
             let root = state.volume(place.volume)?.root;
             if state.map.is_lost(root, place.unit) {
-                return Err(EngineError::Media(MediaError::Unreadable));
+                return Err(EngineError::Media(MediaError::Unreadable).into());
             }
             state.map.lookup(root, place.unit).0
         };
@@ -166,16 +185,19 @@ impl<D: BlockDevice> Engine<D> {
             };
             let run = (1..place.blocks - at).find(|n| !follows(*n)).unwrap_or(place.blocks - at);
             let range = at as usize * BLOCK_SIZE..(at + run) as usize * BLOCK_SIZE;
-            match start {
+            let unit = start.and_then(Au::of).map(|au| (au, place.first + at));
+            match unit {
                 None => buf.as_mut()[range].fill(0),
-                Some(lba) if run == place.blocks => {
-                    let completion = self.devices.run(crate::engine::DRIVE, Op::Read { lba, buf }).await;
-                    completion.result.map_err(EngineError::Media)?;
-                    return completion.buf.ok_or(EngineError::OutOfRange);
-                }
-                Some(lba) => {
-                    let piece = self.fetch(lba, u64::from(run)).await?;
-                    buf.as_mut()[range].copy_from_slice(piece.as_ref());
+                Some(unit) if run == place.blocks => return self.read_unit(unit, buf, care).await,
+                Some(unit) => {
+                    let piece = (self.memory)(range.len());
+                    match self.read_unit(unit, piece, care).await {
+                        Ok(piece) => buf.as_mut()[range].copy_from_slice(piece.as_ref()),
+                        Err(Fault::Differs { block, .. }) => {
+                            return Err(Fault::Differs { buf, block: at as usize + block });
+                        }
+                        Err(Fault::Failed(error)) => return Err(Fault::Failed(error)),
+                    }
                 }
             }
             at += run;
@@ -254,7 +276,7 @@ impl<D: BlockDevice> Engine<D> {
         if let Some(lsn) = settle {
             self.settle(lsn).await?;
         }
-        self.run(Op::Write { lba: place.lba_in(au), buf, fua: false }).await
+        self.write_unit((au, place.first), buf, false, ready(Ok::<_, EngineError>(()))).await.0
     }
 
     /// A unit for data. If none is free, the end of a checkpoint or a flush may free what waits for it.
@@ -294,8 +316,9 @@ impl<D: BlockDevice> Engine<D> {
             let (mask, until) = state.unsettled.entry(own.au).or_insert((0, lsn));
             (*mask, *until) = (*mask | own.mask, lsn);
         };
-        let data = self.run(Op::Write { lba: place.lba_in(own.au), buf, fua: false });
-        let (data, lsn) = join(data, self.journal.append(&stored, note)).await;
+        let append = self.journal.append(&stored, note);
+        let (data, lsn) = self.write_unit((own.au, place.first), buf, is_fresh, append).await;
+        let Some(lsn) = lsn else { return data };
         if data.is_err() {
             self.journal.give_up();
         }
@@ -309,7 +332,9 @@ impl<D: BlockDevice> Engine<D> {
     async fn merge(&self, place: Place, entry: MapEntry, buf: D::Buf) -> Result<(), EngineError> {
         let whole = Place { first: 0, blocks: 16, ..place };
         let unit = (self.memory)(16 * BLOCK_SIZE);
-        let mut merged = self.read_at(whole, unit).await?;
+        // All of it is shared, so nobody writes it in place.
+        let merged = self.read_at(whole, unit, Care::Firm).await;
+        let mut merged = merged.map_err(|fault| whole.error(&fault))?;
         let start = place.first as usize * BLOCK_SIZE;
         merged.as_mut()[start..start + buf.as_ref().len()].copy_from_slice(buf.as_ref());
         let au = self.allocate().await?;

@@ -15,8 +15,9 @@
 //! - A snapshot never changes, and making one takes the same time whatever its size.
 //! - A unit is used again only after the record that freed it is durable and nobody reads it any more.
 //! - A root names only nodes that are durable.
+//! - A block that is not what was written is never returned; good data is not refused because of a power cut.
 //!
-//! Not here yet: several drives, checksums of data at rest, quotas of bandwidth.
+//! Not here yet: several drives, quotas of bandwidth.
 //! `docs/decisions/0009` says where these parts will live.
 #![forbid(unsafe_code)]
 
@@ -29,12 +30,17 @@ mod journal;
 pub mod limits;
 mod load;
 mod map;
+mod pages;
 mod rules;
+mod scrub;
 mod space;
+mod sums;
 
 pub use change::NewVolume;
 pub use engine::{Background, Engine, EngineError, Memory};
 pub use import::{ImportError, format, import};
+pub use scrub::{Finding, Pace, Problem, ScrubReport};
+pub use sums::SumCounts;
 
 #[cfg(test)]
 mod tests;

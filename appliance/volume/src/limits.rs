@@ -14,8 +14,8 @@ pub const NODE_RESERVE: usize = (2 * PATH_MAX - 1) * TASKS_MAX;
 /// Guessed: two for each request under way.
 pub const NODE_WORK: usize = 2 * TASKS_MAX;
 
-/// Journal blocks that are kept for requests under way: each writes at most one record, and one empty block.
-pub const JOURNAL_RESERVE: u64 = 2 * TASKS_MAX as u64;
+/// Journal blocks that are kept for requests under way: each writes at most a dirty record, one empty block, and one record.
+pub const JOURNAL_RESERVE: u64 = 3 * TASKS_MAX as u64;
 
 /// The shortest journal: a checkpoint is due at half of it, and what is written meanwhile goes to the other half; beside the
 /// reserve.
@@ -33,3 +33,14 @@ pub const COUNTERS_MAX: u64 = u64::MAX / 256 / 2;
 /// How often an import tries to read a block that it compares with its record. Guessed: drives retry for themselves, so what fails
 /// three times stays unreadable.
 pub const COMPARE_READS_MAX: usize = 3;
+
+/// Pages of checksums in memory: 64 MiB, for 63 GiB of data. Guessed: what is read and written again and again fits; a read
+/// beyond it costs one more command beside its own.
+pub const PAGES_MAX: usize = 16_384;
+
+/// Regions that one checkpoint cleans: so many pages it may have to read and write, one after the other. Guessed: 50 ms on a
+/// fast drive; what is left waits for the next one.
+pub const CLEAN_MAX: usize = 256;
+
+/// Findings of a scrub that are kept; more are counted. Guessed: more than anybody reads.
+pub const FINDINGS_MAX: usize = 1024;

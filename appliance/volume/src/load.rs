@@ -127,7 +127,7 @@ impl<D: BlockDevice> Engine<D> {
     }
 
     /// A node lies here, where no data may be.
-    fn place_node(&self, lba: Lba) -> Result<(), ImportError> {
+    pub(crate) fn place_node(&self, lba: Lba) -> Result<(), ImportError> {
         let mut state = self.state.borrow_mut();
         if Au::of(lba).is_none_or(|au| state.space.refs(au) > 0) {
             return Err(ImportError::Impossible(lba.0));

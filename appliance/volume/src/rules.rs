@@ -43,7 +43,7 @@ pub(crate) fn check_root(root: &Root, layout: &ThinLayout) -> Result<(), ImportE
 
 /// Whether the checkpoint at the end of the import has room.
 pub(crate) fn check_room(state: &State) -> Result<(), ImportError> {
-    let needed = state.map.dirty + state.volumes.len().div_ceil(TABLE_ENTRIES);
+    let needed = state.map.dirty + state.volumes.len().div_ceil(TABLE_ENTRIES) + state.bitmap.blocks();
     if needed <= state.space.node_room() { Ok(()) } else { Err(EngineError::Full.into()) }
 }
 

@@ -160,6 +160,12 @@ impl Space {
         Some(Lba(au.lba().0 + u64::from(bit)))
     }
 
+    /// Whether a node lies here.
+    pub(crate) fn is_node(&self, lba: Lba) -> bool {
+        let used = Au::of(lba).and_then(|au| self.nodes.get(&au));
+        used.is_some_and(|used| used >> (lba.0 % AU_BLOCKS) & 1 == 1)
+    }
+
     /// Whether nodes lie in a unit.
     pub(crate) fn has_nodes(&self, au: Au) -> bool {
         self.nodes.contains_key(&au)

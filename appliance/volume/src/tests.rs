@@ -1,5 +1,6 @@
 //! Tests of the engine: what each request costs, stories with snapshots and full pools, and lives under power cuts.
 
+mod at_rest;
 mod audit;
 mod beside;
 mod contradictions;

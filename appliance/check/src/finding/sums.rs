@@ -1,8 +1,10 @@
 //! Problems of the checksums of data.
 
-use super::{Facts, REPORT, lost};
+use super::{Facts, REPORT, lost, repairable};
 use crate::medium::Fault;
 use thiserror::Error;
+
+const SCRUB: &str = "nothing: the next import believes the data of these regions; scrub the pool after it";
 
 /// What is wrong with the checksums of data at rest.
 #[derive(Clone, Debug, PartialEq, Eq, Error)]
@@ -48,7 +50,7 @@ pub enum SumsProblem {
 impl SumsProblem {
     pub(super) fn facts(&self) -> Facts {
         match self {
-            Self::BitmapDamaged { .. } => lost("bitmap-damaged", REPORT),
+            Self::BitmapDamaged { .. } => repairable("bitmap-damaged", SCRUB),
             Self::BitmapOutside { .. } => lost("bitmap-outside", REPORT),
             Self::BitmapNewer { .. } => lost("bitmap-newer", REPORT),
             Self::NoSuchRegion { .. } => lost("no-such-region", REPORT),

@@ -52,7 +52,11 @@ const BLOCKS: &[Planted] = &[
         |i| i.edit(ends(i).1, |b| put(b, 72, 9_u64.to_le_bytes())),
         "journal-other-epoch",
     ),
-    ("a block a ring ahead", |i| i.append_as(i.first() + 512, &[]), "journal-ahead journal-missing"),
+    (
+        "a block a ring ahead",
+        |i| i.append_as(i.first() + volume::limits::JOURNAL_BLOCKS_MIN, &[]),
+        "journal-ahead journal-missing",
+    ),
     (
         "a block with the number of another place",
         |i| {

@@ -145,7 +145,7 @@ fn checkpoints_come_by_themselves() {
     for round in 0..6 {
         let mut world = world(round % 2 == 1, 1);
         let generation = world.served().engine.state.borrow().generation;
-        for n in 0..2000 + 20 * round {
+        for n in 0..3000 + 20 * round {
             while world.served().room() == 0 {
                 world.go().expect("no cut is planned");
             }

@@ -6,7 +6,7 @@ use ondisk::thin::VolumeKind;
 use sim::Drive;
 
 /// A world with one volume of so many blocks; drives have no volatile cache.
-fn world(mib: u64, blocks: u64) -> World {
+pub(super) fn world(mib: u64, blocks: u64) -> World {
     let mut drive = Drive::new("S0", mib);
     drive.geometry.is_volatile = false;
     let mut world = World::new(1, drive);
@@ -16,7 +16,7 @@ fn world(mib: u64, blocks: u64) -> World {
 }
 
 /// Does one request to its end; gives the commands that it took: reads, writes, flushes.
-fn act(world: &mut World, request: Request) -> [u64; 3] {
+pub(super) fn act(world: &mut World, request: Request) -> [u64; 3] {
     let before = world.served().devices.with(0, |d| d.drive.commands());
     world.send(request);
     world.settle().expect("no cut is planned");
@@ -24,17 +24,17 @@ fn act(world: &mut World, request: Request) -> [u64; 3] {
     core::array::from_fn(|n| after[n] - before[n])
 }
 
-fn write(world: &mut World, volume: u32, first: u64, blocks: u64) -> [u64; 3] {
+pub(super) fn write(world: &mut World, volume: u32, first: u64, blocks: u64) -> [u64; 3] {
     let versions = world.versions(blocks);
     act(world, Request::Write { volume, first, versions })
 }
 
-fn read(world: &mut World, volume: u32, first: u64, blocks: u64) -> [u64; 3] {
+pub(super) fn read(world: &mut World, volume: u32, first: u64, blocks: u64) -> [u64; 3] {
     let mark = world.history.mark();
     act(world, Request::Read { volume, first, blocks, mark })
 }
 
-fn snapshot(world: &mut World, origin: u32) -> [u64; 3] {
+pub(super) fn snapshot(world: &mut World, origin: u32) -> [u64; 3] {
     let (new, mark) = (world.fresh_name(VolumeKind::Snapshot), world.history.mark());
     act(world, Request::Snapshot { origin, new, mark })
 }
@@ -124,7 +124,11 @@ fn a_unit_that_grew_is_not_taken_for_shared() {
     let new = world.fresh_name(VolumeKind::Volume);
     act(&mut world, Request::Create { blocks: 4000, new });
     write(&mut world, 1, 0, 1);
-    assert_eq!(write(&mut world, 1, 1, 1), [0, 2, 0], "the second block of the unit");
+    assert_eq!(
+        write(&mut world, 1, 1, 1),
+        [0, 3, 1],
+        "the second block of the unit, and a dirty record that is durable"
+    );
     act(&mut world, Request::Checkpoint);
     assert_eq!(write(&mut world, 1, 2, 1), [0, 2, 0]);
     assert_eq!(write(&mut world, 1, 0, 1), [0, 1, 0], "in place");

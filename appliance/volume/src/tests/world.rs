@@ -2,7 +2,7 @@
 
 use super::audit::audit;
 use super::judge;
-use crate::{Engine, EngineError, ImportError, Memory, NewVolume, format, import};
+use crate::{Engine, EngineError, ImportError, Memory, NewVolume, Pace, ScrubReport, format, import};
 use block::{BLOCK_SIZE, Blocks, Op};
 use core::cell::{Cell, RefCell};
 use ondisk::Name;
@@ -11,7 +11,7 @@ pub(super) use sim::PowerCut;
 use sim::{Drive, History, Random, SimDrive, Steps};
 use std::collections::BTreeMap;
 use std::rc::Rc;
-use task::{Core, Devices, Executor, Mailbox};
+use task::{Core, Devices, Executor, Mailbox, Timers};
 use uuid::Uuid;
 
 /// Tasks that serve requests.
@@ -25,6 +25,7 @@ pub(super) enum Request {
     Trim { volume: u32, first: u64, blocks: u64 },
     Flush { mark: u64 },
     Checkpoint,
+    Scrub,
     Create { blocks: u64, new: NewVolume },
     Snapshot { origin: u32, new: NewVolume, mark: u64 },
     Grow { volume: u32, blocks: u64 },
@@ -36,7 +37,11 @@ pub(super) enum Answer {
     Done,
     Data(Vec<u8>),
     Number(u32),
+    Scrubbed(ScrubReport),
 }
+
+/// What scrubs of these tests wait between two blocks.
+pub(super) const PACE: Pace = Pace { block_ns: 1000 };
 
 type Reply = (Request, Result<Answer, EngineError>);
 
@@ -50,6 +55,7 @@ pub(super) struct Served {
     pub(super) under_way: usize,
     /// Writes, trims and reads that began and ended while one checkpoint was being written.
     pub(super) beside: Rc<Cell<[u64; 3]>>,
+    pub(super) timers: Rc<Timers>,
 }
 
 /// Commands for which a drive takes long.
@@ -99,6 +105,10 @@ pub(super) struct World {
     pub(super) refused: u64,
     /// A test damaged the drive: what `check` finds on it is that test's affair.
     pub(super) is_rotten: bool,
+    /// What the last scrub found.
+    pub(super) scrubbed: Option<ScrubReport>,
+    /// Pages of checksums that the engine keeps in memory from its next start on; all if there is none.
+    pub(super) pages: Option<usize>,
 }
 
 pub(super) fn identity() -> ThinIdentity {
@@ -131,7 +141,7 @@ fn version_of(block: &[u8], lba: u64) -> u64 {
     version
 }
 
-async fn serve(engine: &Engine<SimDrive>, request: &Request) -> Result<Answer, EngineError> {
+async fn serve(engine: &Engine<SimDrive>, timers: &Timers, request: &Request) -> Result<Answer, EngineError> {
     match request.clone() {
         Request::Read { volume, first, blocks, .. } => {
             let len = Blocks(blocks).buffer_len().expect("small");
@@ -147,6 +157,7 @@ async fn serve(engine: &Engine<SimDrive>, request: &Request) -> Result<Answer, E
         }
         Request::Flush { .. } => engine.flush().await.map(|()| Answer::Done),
         Request::Checkpoint => engine.checkpoint().await.map(|()| Answer::Done),
+        Request::Scrub => Ok(Answer::Scrubbed(engine.scrub(timers, PACE).await)),
         Request::Create { blocks, new } => engine.create(Blocks(blocks), new).await.map(Answer::Number),
         Request::Snapshot { origin, new, .. } => engine.snapshot(origin, new).await.map(Answer::Number),
         Request::Grow { volume, blocks } => engine.grow(volume, Blocks(blocks)).await.map(|()| Answer::Done),
@@ -174,6 +185,8 @@ impl World {
             failed: None,
             refused: 0,
             is_rotten: false,
+            scrubbed: None,
+            pages: None,
         };
         world.start(true).expect("no cut").expect("a blank drive");
         world
@@ -199,6 +212,8 @@ impl World {
             failed: None,
             refused: 0,
             is_rotten: self.is_rotten,
+            scrubbed: None,
+            pages: self.pages,
         }
     }
 
@@ -253,6 +268,7 @@ impl World {
             if let Some(opened) = found.borrow_mut().take() {
                 match opened {
                     Ok(engine) => {
+                        self.pages.iter().for_each(|pages| engine.sums.borrow_mut().limit(*pages));
                         self.served = Some(Served::new(&core, executor, devices, Rc::new(engine)));
                         return Ok(Ok(()));
                     }
@@ -291,7 +307,7 @@ impl World {
             | Request::Delete { .. } => {
                 self.pending = Some(request.clone());
             }
-            Request::Read { .. } | Request::Flush { .. } | Request::Checkpoint => {}
+            Request::Read { .. } | Request::Flush { .. } | Request::Checkpoint | Request::Scrub => {}
         }
         let served = self.served();
         served.requests.put(request).expect("room");
@@ -312,12 +328,21 @@ impl World {
         });
         served.devices.poll();
         served.executor.run();
+        // Time goes on when nothing else does.
+        let deadline = served.timers.deadline().filter(|_| !is_busy);
+        if let Some(deadline) = deadline {
+            served.timers.advance(deadline);
+            served.executor.run();
+        }
         let mut replies = Vec::new();
         while let Some(reply) = served.replies.try_take() {
             served.under_way -= 1;
             replies.push(reply);
         }
-        assert!(is_busy || !replies.is_empty() || served.under_way == 0, "requests wait for nothing");
+        assert!(
+            is_busy || deadline.is_some() || !replies.is_empty() || served.under_way == 0,
+            "requests wait for nothing"
+        );
         self.note((is_busy, replies.len()))?;
         for reply in &replies {
             self.steps.trace.note(format!("{:?} {:?}", reply.0, reply.1.as_ref().map(drop)));
@@ -386,8 +411,13 @@ impl World {
                 }
             }
             (Request::Flush { mark }, Ok(_)) => self.history.flushed(*mark),
+            (Request::Scrub, Ok(Answer::Scrubbed(report))) => {
+                assert!(!self.is_healthy || report.is_complete && report.found == 0, "{report:?}");
+                self.scrubbed = Some(report);
+            }
             (change, Ok(answer)) => self.changed(change, &answer),
-            (Request::Read { .. } | Request::Flush { .. } | Request::Checkpoint, Err(_)) => {}
+            (Request::Read { .. } | Request::Flush { .. } | Request::Checkpoint | Request::Scrub, Err(_)) => {
+            }
             // Its record may be on the drive all the same: the next import shows it.
             (_, Err(EngineError::Media(_) | EngineError::Frozen)) => {}
             (_, Err(_)) => self.pending = None,
@@ -557,7 +587,7 @@ fn applied(volumes: &Volumes, next: u32, change: &Request) -> Volumes {
             volumes.remove(volume);
         }
         Request::Read { .. } | Request::Write { .. } | Request::Trim { .. } => {}
-        Request::Flush { .. } | Request::Checkpoint => {}
+        Request::Flush { .. } | Request::Checkpoint | Request::Scrub => {}
     }
     volumes
 }
@@ -572,12 +602,13 @@ impl Served {
         let requests: Rc<Mailbox<Request>> = Rc::new(Mailbox::new(core, TASKS));
         let beside = Rc::new(Cell::new([0; 3]));
         let replies = Rc::new(Mailbox::new(core, TASKS));
+        let timers = Rc::new(Timers::new(core, 1));
         for task in engine.background() {
             executor.spawn(task);
         }
         for _ in 0..TASKS {
             let (requests, replies, engine) = (requests.clone(), replies.clone(), engine.clone());
-            let beside = beside.clone();
+            let (beside, timers) = (beside.clone(), timers.clone());
             executor.spawn(async move {
                 loop {
                     let request = requests.take().await;
@@ -586,7 +617,7 @@ impl Served {
                         is_running.then(|| engine.state.borrow().generation)
                     };
                     let before = running();
-                    let result = serve(&engine, &request).await;
+                    let result = serve(&engine, &timers, &request).await;
                     if before.is_some() && before == running() && result.is_ok() {
                         let mut counts = beside.get();
                         match request {
@@ -595,6 +626,7 @@ impl Served {
                             Request::Read { .. } => counts[2] += 1,
                             Request::Flush { .. }
                             | Request::Checkpoint
+                            | Request::Scrub
                             | Request::Create { .. }
                             | Request::Snapshot { .. }
                             | Request::Grow { .. }
@@ -606,7 +638,7 @@ impl Served {
                 }
             });
         }
-        Self { executor, devices, engine, requests, replies, under_way: 0, beside }
+        Self { executor, devices, engine, requests, replies, under_way: 0, beside, timers }
     }
 
     /// Requests that may still be sent.

@@ -25,7 +25,8 @@
 //! | one writer | journal blocks of an epoch that the root does not know |
 //!
 //! Not noticed, because the format does not have it:
-//! - data that changed on the drive after their record was settled: checksums of data at rest are not written yet;
+//! - data that changed on the drive after their record was settled: they are not compared with their checksums here, which the
+//!   engine does when it reads and when it scrubs; of those only the bitmap is looked at;
 //! - writes of the newest journal blocks that the drive confirmed and lost, when nothing that is left was written after them:
 //!   it looks like a power cut before they were written;
 //! - what lies in free units.

@@ -16,7 +16,6 @@
 
 use core::cell::{Cell, RefCell};
 use ondisk::thin::{JournalBlock, JournalHead, JournalRecord, Lsn, ThinIdentity};
-use std::collections::BTreeSet;
 use std::rc::Rc;
 use task::{Core, WaitQueue};
 
@@ -36,8 +35,8 @@ pub(crate) struct Journal {
     /// Blocks of the ring.
     blocks: u64,
     is_volatile: bool,
-    /// Records whose change is not in the maps yet.
-    open: RefCell<BTreeSet<Lsn>>,
+    /// Records whose change is not in the maps yet, the oldest first.
+    open: RefCell<Vec<Lsn>>,
     last: Cell<Lsn>,
     /// Applied and flushed: the mark that the next block gets.
     settled: Cell<Lsn>,
@@ -82,7 +81,7 @@ impl Journal {
             epoch: Cell::new(1),
             blocks,
             is_volatile,
-            open: RefCell::default(),
+            open: RefCell::new(Vec::with_capacity(waiting_max)),
             last: Cell::new(Lsn(0)),
             settled: Cell::new(Lsn(0)),
             mark_written: Cell::new(Lsn(0)),
@@ -151,7 +150,8 @@ impl Journal {
             }
         };
         self.last.set(lsn);
-        self.open.borrow_mut().insert(lsn);
+        // In their order: the last one has the highest number.
+        self.open.borrow_mut().push(lsn);
         note(lsn);
         self.work.wake_one();
         while self.written.get() <= lsn.sequence() {
@@ -165,7 +165,8 @@ impl Journal {
 
     /// A record is written, its data too, and the maps have the change.
     pub(crate) fn applied(&self, lsn: Lsn) {
-        self.open.borrow_mut().remove(&lsn);
+        let at = self.open.borrow().binary_search(&lsn).expect("a record is applied once");
+        self.open.borrow_mut().remove(at);
         if !self.is_volatile {
             self.settled.set(self.applied_through());
         }

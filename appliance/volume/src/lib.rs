@@ -21,6 +21,7 @@
 //! `docs/decisions/0009` says where these parts will live.
 #![forbid(unsafe_code)]
 
+mod bitmap;
 mod change;
 mod checkpoint;
 mod engine;

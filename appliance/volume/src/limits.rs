@@ -3,6 +3,9 @@
 /// Tasks that serve requests: what is under way together. Guessed: twice the queue depth at which a fast drive is busy.
 pub const TASKS_MAX: usize = 64;
 
+/// What units that are given up wait for: each request under way, and a checkpoint.
+pub const ACTIVE_MAX: usize = TASKS_MAX + 1;
+
 /// Nodes from the root of the largest map to a leaf.
 const PATH_MAX: usize = 5;
 

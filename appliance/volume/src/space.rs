@@ -8,9 +8,11 @@
 //!   data, or a slow read would see them.
 //! - Data never takes the last units: the nodes of the next checkpoint fit always, so a full pool can be trimmed.
 
+use crate::bitmap::Bitmap;
+use crate::limits::ACTIVE_MAX;
 use block::{Blocks, Lba};
 use ondisk::thin::{AU_BLOCKS, Au, ThinLayout};
-use std::collections::{BTreeMap, VecDeque};
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
 
 /// Nodes that fit a unit.
 const AU_NODES: usize = 16;
@@ -19,35 +21,44 @@ const _: () = assert!(AU_NODES as u64 == AU_BLOCKS);
 /// The units of one drive.
 #[derive(Debug)]
 pub(crate) struct Space {
-    is_free: Vec<bool>,
-    free: usize,
+    free: Bitmap,
+    /// Where the next free unit is looked for.
     cursor: usize,
     refs: Vec<u32>,
     /// Units with nodes, and which of their blocks are used.
     nodes: BTreeMap<Au, u16>,
+    /// Those of them that have room.
+    open: BTreeSet<Au>,
+    /// How many nodes fit in there.
+    open_places: usize,
     /// Units that lose a reference when their time has come.
     limbo: VecDeque<(u64, Au)>,
     /// Changes applied so far.
     now: u64,
     /// Changes up to this one are durable.
     durable: u64,
-    /// When the commands in flight began: time and how many.
-    active: BTreeMap<u64, u32>,
+    /// When the commands in flight began: time and how many, the oldest first.
+    active: Vec<(u64, u32)>,
 }
 
 impl Space {
     pub(crate) fn new(layout: &ThinLayout) -> Self {
-        let is_free: Vec<bool> = (0..layout.aus()).map(|au| layout.is_usable(Au(au))).collect();
+        let units = layout.aus() as usize;
+        let mut free = Bitmap::new(units);
+        for au in (0..layout.aus()).map(Au).filter(|au| layout.is_usable(*au)) {
+            free.insert(Self::index(au));
+        }
         Self {
-            free: is_free.iter().filter(|is| **is).count(),
-            refs: vec![0; is_free.len()],
-            is_free,
+            free,
             cursor: 0,
+            refs: vec![0; units],
             nodes: BTreeMap::new(),
+            open: BTreeSet::new(),
+            open_places: 0,
             limbo: VecDeque::new(),
             now: 0,
             durable: 0,
-            active: BTreeMap::new(),
+            active: Vec::with_capacity(ACTIVE_MAX),
         }
     }
 
@@ -56,21 +67,16 @@ impl Space {
     }
 
     fn take(&mut self, au: Au) {
-        if core::mem::replace(&mut self.is_free[Self::index(au)], false) {
-            self.free -= 1;
-        }
+        self.free.remove(Self::index(au));
     }
 
     fn give(&mut self, au: Au) {
-        assert!(!self.is_free[Self::index(au)], "a unit is given back once");
-        self.is_free[Self::index(au)] = true;
-        self.free += 1;
+        assert!(self.free.insert(Self::index(au)), "a unit is given back once");
     }
 
     /// A free unit, which is nobody's until somebody retains it.
     fn any(&mut self) -> Option<Au> {
-        let len = self.is_free.len();
-        let found = (0..len).map(|n| (self.cursor + n) % len).find(|at| self.is_free[*at])?;
+        let found = self.free.next(self.cursor)?;
         self.cursor = found + 1;
         let au = Au(u32::try_from(found).ok()?);
         self.take(au);
@@ -80,7 +86,7 @@ impl Space {
     /// A unit for data, if more than `reserve` nodes still fit afterwards.
     pub(crate) fn allocate(&mut self, reserve: usize) -> Option<Au> {
         let needed = reserve.div_ceil(AU_NODES);
-        if self.free <= needed {
+        if self.free.len() <= needed {
             return None;
         }
         self.any()
@@ -118,23 +124,25 @@ impl Space {
 
     /// A command begins; [`Space::end`] takes what this gives.
     pub(crate) fn begin(&mut self) -> u64 {
-        *self.active.entry(self.now).or_default() += 1;
+        match self.active.last_mut() {
+            Some((time, count)) if *time == self.now => *count += 1,
+            Some(_) | None => self.active.push((self.now, 1)),
+        }
         self.now
     }
 
     pub(crate) fn end(&mut self, begun: u64) {
-        if let Some(count) = self.active.get_mut(&begun) {
-            *count -= 1;
-            if *count == 0 {
-                self.active.remove(&begun);
-            }
+        let at = self.active.binary_search_by_key(&begun, |(time, _)| *time).expect("it has begun");
+        self.active[at].1 -= 1;
+        if self.active[at].1 == 0 {
+            self.active.remove(at);
         }
         self.settle();
     }
 
     /// Takes the references away whose time has come.
     fn settle(&mut self) {
-        let until = self.active.keys().next().map_or(self.durable, |oldest| self.durable.min(*oldest));
+        let until = self.active.first().map_or(self.durable, |(oldest, _)| self.durable.min(*oldest));
         while self.limbo.front().is_some_and(|(at, _)| *at < until) {
             let Some((_, au)) = self.limbo.pop_front() else { return };
             let refs = &mut self.refs[Self::index(au)];
@@ -152,11 +160,9 @@ impl Space {
 
     /// A place for a node of the map or a block of the volume table.
     pub(crate) fn allocate_node(&mut self) -> Option<Lba> {
-        let open = self.nodes.iter().find(|(_, used)| **used != u16::MAX).map(|(au, _)| *au);
-        let au = open.or_else(|| self.any())?;
-        let used = self.nodes.entry(au).or_default();
-        let bit = used.trailing_ones();
-        *used |= 1 << bit;
+        let au = self.open.first().copied().or_else(|| self.any())?;
+        let bit = self.nodes.get(&au).copied().unwrap_or(0).trailing_ones();
+        self.use_places(au, |used| used | 1 << bit);
         Some(Lba(au.lba().0 + u64::from(bit)))
     }
 
@@ -164,6 +170,24 @@ impl Space {
     pub(crate) fn is_node(&self, lba: Lba) -> bool {
         let used = Au::of(lba).and_then(|au| self.nodes.get(&au));
         used.is_some_and(|used| used >> (lba.0 % AU_BLOCKS) & 1 == 1)
+    }
+
+    /// Other blocks of a unit hold nodes from now on.
+    fn use_places(&mut self, au: Au, change: impl FnOnce(u16) -> u16) {
+        let places = |used: u16| if used == 0 { 0 } else { used.count_zeros() as usize };
+        let old = self.nodes.get(&au).copied().unwrap_or(0);
+        let used = change(old);
+        self.open_places = self.open_places - places(old) + places(used);
+        if used == 0 {
+            self.nodes.remove(&au);
+        } else {
+            self.nodes.insert(au, used);
+        }
+        if places(used) == 0 {
+            self.open.remove(&au);
+        } else {
+            self.open.insert(au);
+        }
     }
 
     /// Whether nodes lie in a unit.
@@ -175,36 +199,35 @@ impl Space {
     pub(crate) fn retain_node(&mut self, lba: Lba) {
         let au = Au::of(lba).expect("pointers were checked");
         self.take(au);
-        *self.nodes.entry(au).or_default() |= 1 << (lba.0 % AU_BLOCKS);
+        self.use_places(au, |used| used | 1 << (lba.0 % AU_BLOCKS));
     }
 
     /// The place of a node that no root needs any more.
     pub(crate) fn release_node(&mut self, lba: Lba) {
         let au = Au::of(lba).expect("it was allocated");
-        let used = self.nodes.get_mut(&au).expect("it was allocated");
-        *used &= !(1 << (lba.0 % AU_BLOCKS));
-        if *used == 0 {
-            self.nodes.remove(&au);
+        let bit = 1 << (lba.0 % AU_BLOCKS);
+        assert!(self.nodes.get(&au).is_some_and(|used| used & bit != 0), "it was allocated");
+        self.use_places(au, |used| used & !bit);
+        if !self.has_nodes(au) {
             self.give(au);
         }
     }
 
     /// Nodes for which there is room.
     pub(crate) fn node_room(&self) -> usize {
-        let open: u32 = self.nodes.values().map(|used| used.count_zeros()).sum();
-        self.free * AU_NODES + open as usize
+        self.free.len() * AU_NODES + self.open_places
     }
 
     /// Free units, in blocks.
     pub(crate) fn free(&self) -> Blocks {
-        Blocks(self.free as u64 * AU_BLOCKS)
+        Blocks(self.free.len() as u64 * AU_BLOCKS)
     }
 }
 
 #[cfg(test)]
 impl Space {
     pub(crate) fn is_free(&self, au: Au) -> bool {
-        self.is_free[Self::index(au)]
+        self.free.contains(Self::index(au))
     }
 
     pub(crate) fn nodes_used(&self) -> usize {

@@ -64,6 +64,8 @@ pub(super) enum Slow {
     Nothing,
     Reads,
     Flushes,
+    /// A checkpoint stands still while anything else is under way.
+    Leaves,
 }
 
 impl Slow {
@@ -72,6 +74,7 @@ impl Slow {
             Self::Nothing => false,
             Self::Reads => matches!(op, Op::Read { .. }),
             Self::Flushes => matches!(op, Op::Flush),
+            Self::Leaves => matches!(op, Op::Write { buf, .. } if buf.starts_with(b"IRONBAY LEAF")),
         }
     }
 }

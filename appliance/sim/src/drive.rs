@@ -252,17 +252,27 @@ impl Drive {
         }
     }
 
-    /// Makes durable what is cached of a range, and with it the whole of the changes that touch it.
+    /// Makes durable what is cached of a range, and nothing that has nothing to do with it: changes that touch it go as a whole, and
+    /// with them those before them that touch these, so that the order of what overlaps is kept.
     fn settle(&mut self, range: core::ops::Range<u64>) {
-        let durable = &mut self.durable;
-        // What came later may overlap what came earlier: from the first change on, in order.
-        let touches = |change: &Change| change.range().start < range.end && range.start < change.range().end;
-        let Some(last) = self.cache.iter().rposition(|(_, change)| touches(change)) else { return };
-        let later = self.cache.split_off(last + 1);
-        for (_, change) in self.cache.drain(..) {
-            change.apply(durable, |_| true);
+        let mut ranges = vec![range];
+        let mut goes = vec![false; self.cache.len()];
+        for ((_, change), goes) in self.cache.iter().zip(&mut goes).rev() {
+            let own = change.range();
+            *goes = ranges.iter().any(|range| own.start < range.end && range.start < own.end);
+            if *goes {
+                ranges.push(own);
+            }
         }
-        self.cache = later;
+        let durable = &mut self.durable;
+        let mut goes = goes.into_iter();
+        self.cache.retain(|(_, change)| {
+            let goes = goes.next() == Some(true);
+            if goes {
+                change.apply(durable, |_| true);
+            }
+            !goes
+        });
     }
 
     /// Everything that is not durable, in the order of completion; what was in flight last.

@@ -58,6 +58,20 @@ fn fua_and_safe_drives_are_durable_at_once() {
     assert_eq!(shown(&sim)[1], 4);
 }
 
+/// Goal: FUA makes durable what it writes and what that overlaps, and is no flush: everything else stays in the cache.
+#[test]
+fn fua_is_no_flush() {
+    let mut sim = sim();
+    for (lba, byte) in [(1, 1), (2, 2), (3, 3), (2, 4)] {
+        run(&mut sim, write(lba, byte)).1.expect("it works");
+    }
+    run(&mut sim, Op::Write { lba: Lba(2), buf: vec![5; 2 * BLOCK_SIZE], fua: true }).1.expect("it works");
+    run(&mut sim, write(3, 6)).1.expect("it works");
+    assert_eq!((shown(&sim)[1..4].to_vec(), sim.pending()), (vec![1, 5, 6], 2));
+    sim.power_cut_to(0);
+    assert_eq!(shown(&sim)[1..4], [0, 5, 5]);
+}
+
 /// Goal: of three writes in the cache and one in flight every subset survives some cut, and none that is no subset.
 #[test]
 fn every_subset_survives_some_cut() {

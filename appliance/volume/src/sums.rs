@@ -48,7 +48,7 @@ struct RegionState {
     is_dirty: bool,
     is_marked: bool,
     is_unsure: bool,
-    /// Written since the last checkpoint began.
+    /// Written since the last checkpoint began, or a write was under way then.
     is_touched: bool,
     /// The last bitmap that was written has it.
     is_stored: bool,
@@ -344,7 +344,7 @@ impl Sums {
     pub(crate) fn begin_checkpoint(&mut self) {
         self.cleaning.clear();
         for (region, state) in (0..).map(Region).zip(&mut self.regions) {
-            let is_quiet = !state.is_touched && state.in_flight == 0 && !state.is_unsure;
+            let is_quiet = !state.is_touched && !state.is_unsure;
             if state.is_dirty && is_quiet && self.cleaning.len() < crate::limits::CLEAN_MAX {
                 (state.is_dirty, state.is_marked) = (false, false);
                 self.cleaning.push(region);

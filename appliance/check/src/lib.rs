@@ -22,16 +22,17 @@
 //! | references are counted right | nothing to find: they are not stored, but counted here again ([`Units`]) |
 //! | snapshots never change | records that change one, and units whose base changed |
 //! | the journal has no gap | a gap before blocks that prove it was written |
+//! | a checksum that disagrees is damage | data that disagree in regions that are not dirty: [`SumsProblem`] |
 //! | one writer | journal blocks of an epoch that the root does not know |
 //!
 //! Not noticed, because the format does not have it:
-//! - data that changed on the drive after their record was settled: they are not compared with their checksums here, which the
-//!   engine does when it reads and when it scrubs; of those only the bitmap is looked at;
+//! - data that changed on the drive in a region whose checksums may lag behind, or with a page that does not know them; and all
+//!   data, unless [`Depth::Data`] is asked for;
 //! - writes of the newest journal blocks that the drive confirmed and lost, when nothing that is left was written after them:
 //!   it looks like a power cut before they were written;
 //! - what lies in free units.
 //!
-//! Memory: 12 bytes for each unit of the segments that are in use (192 MiB for 1 TiB of data), some 100 for each node.
+//! Memory: 16 bytes for each unit of the segments that are in use (256 MiB for 1 TiB of data), some 100 for each node.
 //!
 //! Not here: opening drives, and what people see (`ironbay`); repair.
 #![forbid(unsafe_code)]
@@ -59,7 +60,7 @@ pub use finding::{
 pub use medium::{Fault, Medium};
 pub use report::{JournalUse, Report, Summary, Units, VolumeSummary};
 pub use served::{Kind, PoolSummary, ServedFinding, ServedReport, check_served, extents_in_bytes};
-pub use thin::check_thin;
+pub use thin::{Depth, check_thin};
 
 #[cfg(test)]
 mod tests;

@@ -9,6 +9,7 @@ mod maps;
 mod places;
 mod pool;
 mod served;
+mod sums;
 mod tables;
 
 use image::Image;
@@ -16,14 +17,18 @@ use image::Image;
 /// A damage, and the codes of all findings that it gives, each once, in the order in which they are found.
 type Planted = (&'static str, fn(&mut Image), &'static str);
 
-/// Plants each damage on a copy of the pool.
+/// Plants each damage on a copy of the pool with a journal in use.
 fn plant_all(planted: &[Planted]) {
-    let pool = pool::pool();
+    plant_on(&pool::pool(), planted);
+}
+
+fn plant_on(pool: &Image, planted: &[Planted]) {
     let mut wrong = Vec::new();
     for (name, plant, expected) in planted {
         let mut image = pool.clone();
         plant(&mut image);
-        let report = crate::check_thin(&image).expect("it is still a drive of the thin engine");
+        let report =
+            crate::check_thin(&image, crate::Depth::Data).expect("it is still a drive of the thin engine");
         let mut codes: Vec<&str> = report.findings.iter().map(|finding| finding.problem.code()).collect();
         codes.dedup();
         if codes.join(" ") != *expected {

@@ -18,11 +18,22 @@ mod homes;
 mod journal;
 mod maps;
 mod replay;
+mod sums;
 mod tables;
 mod units;
 mod volumes;
 
+use dirty::Dirty;
 use volumes::Volumes;
+
+/// How much is looked at.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Depth {
+    /// Everything but what hosts stored.
+    Metadata,
+    /// All blocks that a map reaches as well: each against its checksum, where that may not lag behind.
+    Data,
+}
 
 /// The drive that is checked, and what was found so far.
 pub(crate) struct Check<'a> {
@@ -32,18 +43,21 @@ pub(crate) struct Check<'a> {
     report: Report,
     /// Whether everything that the root reaches could be read.
     is_complete: bool,
+    depth: Depth,
+    dirty: Dirty,
 }
 
 /// Checks a drive of the thin engine; `None` if it is not one.
 ///
 /// It is one if any of its homes begins with a superblock, good or not.
 #[must_use]
-pub fn check_thin(medium: &dyn Medium) -> Option<Report> {
+pub fn check_thin(medium: &dyn Medium, depth: Depth) -> Option<Report> {
     let mut report = Report::default();
     let superblock = homes::superblock(medium, &mut report)?;
     let Some((superblock, layout)) = superblock else { return Some(report) };
     let identity = superblock.identity;
-    let mut check = Check { medium, identity, layout, report, is_complete: true };
+    let dirty = Dirty::default();
+    let mut check = Check { medium, identity, layout, report, is_complete: true, depth, dirty };
     check.superblock(&superblock);
     if let Some(root) = check.root() {
         check.pool(&root);

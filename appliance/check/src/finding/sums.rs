@@ -1,6 +1,6 @@
 //! Problems of the checksums of data.
 
-use super::{Facts, REPORT, lost, repairable};
+use super::{Facts, REPORT, RESTORE, lost, repairable};
 use crate::medium::Fault;
 use thiserror::Error;
 
@@ -37,6 +37,28 @@ pub enum SumsProblem {
         /// The generation of the root or index.
         above: u64,
     },
+    /// The checksums of a region are gone.
+    #[error("the page with the checksums of region {region} is damaged: {fault}")]
+    PageDamaged {
+        /// Its number.
+        region: u32,
+        /// How.
+        fault: Fault,
+    },
+    /// What was stored changed on the drive.
+    #[error("block {block} of the unit does not agree with its checksum")]
+    DataDamaged {
+        /// Which of the 16 blocks.
+        block: u64,
+    },
+    /// What was stored cannot be read.
+    #[error("block {block} of the unit cannot be read: {fault}")]
+    DataUnreadable {
+        /// Which of the 16 blocks.
+        block: u64,
+        /// How.
+        fault: Fault,
+    },
     /// A bit or record of a region that the drive does not have.
     #[error("region {region} is dirty, the drive has {regions}")]
     NoSuchRegion {
@@ -53,6 +75,9 @@ impl SumsProblem {
             Self::BitmapDamaged { .. } => repairable("bitmap-damaged", SCRUB),
             Self::BitmapOutside { .. } => lost("bitmap-outside", REPORT),
             Self::BitmapNewer { .. } => lost("bitmap-newer", REPORT),
+            Self::PageDamaged { .. } => repairable("page-damaged", SCRUB),
+            Self::DataDamaged { .. } => lost("data-damaged", RESTORE),
+            Self::DataUnreadable { .. } => lost("data-unreadable", RESTORE),
             Self::NoSuchRegion { .. } => lost("no-such-region", REPORT),
         }
     }

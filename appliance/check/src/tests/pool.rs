@@ -1,7 +1,7 @@
 //! A pool as the engine makes it: volumes, a snapshot, clones, one whose origin is gone, trims, and a journal in use.
 
 use super::image::Image;
-use crate::{Report, Units, check_thin};
+use crate::{Depth, Report, Units, check_thin};
 use block::{BLOCK_SIZE, Blocks};
 use core::cell::RefCell;
 use ondisk::Name;
@@ -71,8 +71,13 @@ async fn second_part(engine: &Engine<SimDrive>) -> Result<(), EngineError> {
     write(engine, 3, 100, 1).await
 }
 
-/// The drive of the pool, with its power off.
+/// The drive of the pool, with its power off and a journal in use.
 pub(super) fn pool() -> Image {
+    pool_after(0)
+}
+
+/// The same after so many checkpoints more.
+pub(super) fn pool_after(checkpoints: u32) -> Image {
     let mut drive = Drive::new("S0", 32);
     drive.geometry.is_volatile = false;
     let core = Core::new();
@@ -105,6 +110,9 @@ pub(super) fn pool() -> Image {
     let worked = executor.spawn(async move {
         first_part(&engine).await.expect("there is room");
         second_part(&engine).await.expect("there is room");
+        for _ in 0..checkpoints {
+            engine.checkpoint().await.expect("there is room");
+        }
     });
     go_on(&mut executor, worked);
     devices.with(0, |d| Image::of(&d.drive, identity()))
@@ -114,7 +122,8 @@ pub(super) fn pool() -> Image {
 #[test]
 fn what_the_engine_writes_is_clean() {
     let image = pool();
-    let Report { findings, summary, left_out } = check_thin(&image).expect("a drive of the thin engine");
+    let Report { findings, summary, left_out } =
+        check_thin(&image, Depth::Data).expect("a drive of the thin engine");
     assert_eq!((findings, left_out), (Vec::new(), 0));
     let summary = summary.expect("there is a root");
     assert!(summary.is_complete);
@@ -141,5 +150,5 @@ fn what_the_engine_writes_is_clean() {
 fn other_drives_are_not_judged() {
     let mut image = pool();
     image.homes().into_iter().for_each(|lba| image.erase(lba));
-    assert!(check_thin(&image).is_none());
+    assert!(check_thin(&image, Depth::Data).is_none());
 }

@@ -5,9 +5,28 @@ use super::maps::Nodes;
 use crate::finding::{Place, SumsProblem};
 use crate::medium::{Fault, fetch};
 use ondisk::thin::{DirtyNode, Pointer, Region, Root};
+use std::collections::BTreeSet;
 
 /// Regions that an index covers.
 const INDEX_REGIONS: u64 = DirtyNode::REGIONS as u64 * DirtyNode::FAN_OUT as u64;
+
+/// The regions whose checksums may lag.
+#[derive(Debug, Default)]
+pub(super) struct Dirty {
+    regions: BTreeSet<Region>,
+    /// Part of the bitmap is gone: any may.
+    is_unknown: bool,
+}
+
+impl Dirty {
+    pub(super) fn contains(&self, region: Region) -> bool {
+        self.is_unknown || self.regions.contains(&region)
+    }
+
+    pub(super) fn add(&mut self, region: Region) {
+        self.regions.insert(region);
+    }
+}
 
 impl Check<'_> {
     /// Walks the bitmap that the root names.
@@ -30,6 +49,7 @@ impl Check<'_> {
         let place = Place::block(pointer.lba);
         if !self.layout.is_usable_lba(pointer.lba) {
             self.found(SumsProblem::BitmapOutside { level }, place);
+            self.dirty.is_unknown = true;
             return;
         }
         nodes.add_table(pointer);
@@ -49,24 +69,28 @@ impl Check<'_> {
                 }
             }
             Ok(DirtyNode::Bits(bits)) => {
-                let last = bits.iter().zip(0_u32..).filter(|(byte, _)| **byte != 0).last();
-                if let Some((byte, at)) = last {
-                    let bit = 7_u32.saturating_sub(byte.leading_zeros());
-                    let region = first.0.saturating_add(at.saturating_mul(8)).saturating_add(bit);
-                    self.region(region, place);
+                for (byte, at) in bits.iter().zip(0_u32..) {
+                    let set = (0..8).filter(|bit| byte.checked_shr(*bit).unwrap_or(0) & 1 == 1);
+                    for bit in set {
+                        let region = first.0.saturating_add(at.saturating_mul(8)).saturating_add(bit);
+                        self.region(Region(region), place);
+                    }
                 }
             }
             Err(fault) => {
+                self.dirty.is_unknown = true;
                 self.found(SumsProblem::BitmapDamaged { level, first: first.0, fault }, place);
             }
         }
     }
 
     /// A region that is said to be dirty.
-    pub(super) fn region(&mut self, region: u32, place: Place) {
+    pub(super) fn region(&mut self, region: Region, place: Place) {
         let regions = self.layout.regions();
-        if region >= regions {
-            self.found(SumsProblem::NoSuchRegion { region, regions }, place);
+        if region.0 < regions {
+            self.dirty.add(region);
+        } else {
+            self.found(SumsProblem::NoSuchRegion { region: region.0, regions }, place);
         }
     }
 }

@@ -12,7 +12,8 @@ use block::{Blocks, Lba};
 use core::ops::Range;
 use ondisk::Name;
 use ondisk::thin::{
-    AU_BLOCKS, Au, JournalRecord, Lsn, MapEntry, MapRecord, Piece, UNIT_MASK_FULL, VolumeKind, data_checksum,
+    AU_BLOCKS, Au, JournalRecord, Lsn, MapEntry, MapRecord, Piece, Region, UNIT_MASK_FULL, VolumeKind,
+    data_checksum,
 };
 use std::collections::{BTreeMap, BTreeSet};
 use std::rc::Rc;
@@ -108,8 +109,12 @@ impl Check<'_> {
             }
             JournalRecord::Grow { volume, blocks } => self.record_grow(replay, lsn, *volume, *blocks),
             JournalRecord::Dirty { first, regions } => {
+                let place = Place::block(self.layout.journal_lba(lsn.sequence()));
                 let last = first.0.saturating_add(regions.saturating_sub(1));
-                self.region(last, Place::block(self.layout.journal_lba(lsn.sequence())));
+                // One past the end is enough to be found.
+                for region in first.0..=last.min(self.layout.regions()) {
+                    self.region(Region(region), place);
+                }
             }
         }
     }
@@ -163,6 +168,8 @@ impl Check<'_> {
                 return;
             }
         }
+        // Whether or not it is dropped.
+        self.dirty.add(Region::of(map.own.au));
         let blocks = u64::from(u16::BITS.saturating_sub(map.own.mask.leading_zeros()));
         let end = map.unit.saturating_mul(AU_BLOCKS).saturating_add(blocks);
         if !self.may_change(replay, lsn, map.volume, end) {

@@ -4,11 +4,12 @@
 
 use super::Check;
 use super::maps::{At, Nodes};
+use super::sums::LastPage;
 use super::volumes::{Base, Changed, Volume, Volumes};
 use crate::finding::{MapProblem, Place};
 use crate::report::Units;
 use block::Lba;
-use ondisk::thin::{Au, LEAF_UNITS, Leaf, MapEntry, MapNode, Pointer};
+use ondisk::thin::{Au, LEAF_UNITS, Leaf, MapEntry, MapNode, Piece, Pointer};
 use std::collections::{BTreeMap, BTreeSet};
 
 /// Units of a piece of the table of units, which is made when the first of them is used.
@@ -25,6 +26,8 @@ struct Use {
     has_nodes: bool,
     /// What lies below it; 0: nothing, as far as is known.
     base: u32,
+    /// Blocks that were compared with their checksums.
+    compared: u16,
 }
 
 /// A leaf of a volume.
@@ -43,6 +46,7 @@ struct Usage {
     shared: BTreeSet<Lba>,
     /// From which volume each comes; `None` if something on the way is gone.
     ancestors: BTreeMap<u32, Option<u32>>,
+    last_page: LastPage,
 }
 
 impl Usage {
@@ -89,6 +93,7 @@ impl Check<'_> {
             seen: BTreeMap::new(),
             shared: BTreeSet::new(),
             ancestors: volumes.ancestors(),
+            last_page: LastPage::default(),
         };
         for au in nodes.units() {
             if let Some(found) = usage.unit(au) {
@@ -165,7 +170,7 @@ impl Check<'_> {
     fn entry(&mut self, claim: u32, slot: u64, entry: &MapEntry, usage: &mut Usage) {
         for piece in core::iter::once(entry.own).chain(entry.base) {
             if self.layout.is_usable(piece.au) {
-                self.piece(claim, slot, piece.au, usage);
+                self.piece(claim, slot, piece, usage);
             }
         }
         let (au, below) = (entry.own.au, entry.base.map(|base| base.au));
@@ -181,7 +186,7 @@ impl Check<'_> {
     }
 
     /// A unit that an entry names.
-    fn piece(&mut self, claim: u32, slot: u64, au: Au, usage: &mut Usage) {
+    fn piece(&mut self, claim: u32, slot: u64, Piece { au, mask }: Piece, usage: &mut Usage) {
         let Some(found) = usage.unit(au).copied() else { return };
         let Some(Claim { volume, first_unit }) = usage.claimed(claim) else { return };
         let unit = first_unit.saturating_add(slot);
@@ -202,6 +207,11 @@ impl Check<'_> {
         } else if let Some(found) = usage.unit(au) {
             found.claim = claim;
             found.slot = u8::try_from(slot).unwrap_or(0);
+        }
+        if let Some(found) = usage.unit(au) {
+            let new = mask & !found.compared;
+            found.compared |= mask;
+            self.compare_data(au, new, place, &mut usage.last_page);
         }
     }
 

@@ -214,13 +214,17 @@ Examples:
       The same of an image, for programs: code, severity, message and remedy of each finding.
 
 Severities: \"note\" may be left by a power cut and is settled by the next start; \"repairable\" costs no data; \"data lost\"
-means that contents are gone or cannot be trusted. What hosts stored is not looked at.
+means that contents are gone or cannot be trusted. What hosts stored is looked at with --data only; the format that is
+served today has no checksums of it.
 
 Exit codes: 0 nothing was found, 1 something was found, 2 it cannot be checked.")]
 pub(crate) struct CheckArguments {
     /// Block device or image file of a drive; all drives of a pool together tell more.
     #[arg(value_name = "PATH", required = true)]
     pub(crate) paths: Vec<PathBuf>,
+    /// On drives of the thin format also read what hosts stored, and compare it with its checksums.
+    #[arg(long)]
+    pub(crate) data: bool,
 }
 
 /// `ironbay io`.

@@ -7,7 +7,7 @@ use super::table::{Align, Table, facts};
 use super::text::exact;
 use block::{BLOCK_SIZE, Blocks, Lba, MediaError};
 use check::{
-    Kind, Medium, PoolSummary, Report, Severity, Summary, check_served, check_thin, extents_in_bytes,
+    Depth, Kind, Medium, PoolSummary, Report, Severity, Summary, check_served, check_thin, extents_in_bytes,
 };
 use control::{ControlError, ErrorKind};
 use ondisk::thin::{AU_BLOCKS, VolumeKind};
@@ -82,7 +82,7 @@ pub(crate) fn execute(arguments: &CheckArguments) -> Result<Answer, Failure> {
     let mut served: Vec<&Image> = Vec::new();
     let mut thin = Vec::new();
     for image in &images {
-        match check_thin(image) {
+        match check_thin(image, if arguments.data { Depth::Data } else { Depth::Metadata }) {
             Some(report) => thin.push((image, report)),
             None => served.push(image),
         }

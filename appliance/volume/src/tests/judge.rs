@@ -2,7 +2,7 @@
 //! nothing at all.
 
 use block::{BLOCK_SIZE, Blocks, Lba, MediaError};
-use check::{Medium, Report, Severity, check_thin};
+use check::{Depth, Medium, Report, Severity, check_thin};
 use sim::Drive;
 
 /// A simulated drive, which is only read.
@@ -23,7 +23,7 @@ impl Medium for Seen<'_> {
 }
 
 fn judge(drive: &Drive) -> Report {
-    let report = check_thin(&Seen(drive)).expect("it is a drive of the thin engine");
+    let report = check_thin(&Seen(drive), Depth::Data).expect("it is a drive of the thin engine");
     assert!(report.summary.as_ref().is_some_and(|summary| summary.is_complete), "{:?}", report.findings);
     report
 }

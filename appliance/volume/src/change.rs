@@ -40,10 +40,11 @@ pub(crate) fn apply_create(
     state.next_volume = state.next_volume.max(number + 1);
 }
 
-/// Makes a deletion current.
+/// Makes a deletion current, for an import: nobody reads.
 pub(crate) fn apply_delete(state: &mut State, number: u32) {
-    let Some(Volume { root: Some(root), .. }) = state.volumes.remove(&number) else { return };
-    state.map.release(root, &mut state.space);
+    if let Some(Volume { root: Some(root), .. }) = state.volumes.remove(&number) {
+        state.map.release(root, &mut state.space);
+    }
 }
 
 /// Makes a growth current.
@@ -88,7 +89,8 @@ impl<D: BlockDevice> Engine<D> {
         self.check_node_room()?;
         let (number, blocks) = {
             let state = self.state.borrow();
-            let is_taken = state.volumes.values().any(|v| v.uuid == new.uuid || v.name == new.name);
+            let is_taken =
+                new.uuid.is_nil() || state.volumes.values().any(|v| v.uuid == new.uuid || v.name == new.name);
             if is_taken || state.volumes.len() >= Root::VOLUMES_MAX || state.next_volume == u32::MAX {
                 return Err(EngineError::Exists);
             }
@@ -103,12 +105,22 @@ impl<D: BlockDevice> Engine<D> {
 
     /// Deletes a volume or snapshot. Its space is free as far as nothing else shares it.
     ///
+    /// Reads of it that are under way see what it stored: until they have ended, others do not become the only owners of
+    /// what they shared with it, who would write there in place.
+    ///
     /// # Errors
     /// If there is no such volume, or the drive fails.
     pub async fn delete(&self, volume: u32) -> Result<(), EngineError> {
         let _alone = self.admit_alone().await?;
         self.state.borrow().volume(volume)?;
-        self.commit(&JournalRecord::Delete { volume }, |state| apply_delete(state, volume)).await?;
+        let mut root = None;
+        let leave = |state: &mut State| root = state.volumes.remove(&volume).and_then(|volume| volume.root);
+        self.commit(&JournalRecord::Delete { volume }, leave).await?;
+        self.apply(|state| {
+            let since = state.space.now();
+            state.leaving.extend(root.map(|root| (since, root)));
+            state.leave();
+        });
         // It was flushed with the record.
         let now = self.state.borrow().space.now();
         self.state.borrow_mut().space.set_durable(now);

@@ -27,7 +27,7 @@ use core::cell::{Cell, RefCell};
 use core::pin::Pin;
 use ondisk::Name;
 use ondisk::thin::{Au, Lsn, ThinIdentity, ThinLayout, VolumeKind};
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, VecDeque};
 use std::rc::Rc;
 use task::{Claims, Core, Devices, Guard, Mode, WaitQueue};
 use thiserror::Error;
@@ -102,6 +102,8 @@ pub(crate) struct State {
     pub(crate) bitmap: Bitmap,
     /// By unit: blocks that were written for the first time by a record that an import would still compare.
     pub(crate) unsettled: BTreeMap<Au, (u16, Lsn)>,
+    /// Maps of volumes that were deleted while commands were under way, and when: their nodes are shared until these have ended.
+    pub(crate) leaving: VecDeque<(u64, NodeId)>,
     pub(crate) is_frozen: bool,
     /// What the import could not load.
     pub(crate) damage: Vec<ImportError>,
@@ -174,6 +176,7 @@ impl<D: BlockDevice> Engine<D> {
             tables: Vec::new(),
             bitmap: Bitmap::new(&layout),
             unsettled: BTreeMap::new(),
+            leaving: VecDeque::new(),
             is_frozen: false,
             damage: Vec::new(),
         };
@@ -387,6 +390,14 @@ impl<D: BlockDevice> Engine<D> {
 }
 
 impl State {
+    /// Gives up the maps of deleted volumes of which nobody reads any more.
+    pub(crate) fn leave(&mut self) {
+        let Self { leaving, map, space, .. } = self;
+        while let Some((_, root)) = leaving.pop_front_if(|(since, _)| space.is_past(*since)) {
+            map.release(root, space);
+        }
+    }
+
     /// Places that must be left for nodes: what the next checkpoint writes, and what requests under way may add to it.
     pub(crate) fn nodes_needed(&self) -> usize {
         let tables = self.volumes.len().div_ceil(ondisk::thin::TABLE_ENTRIES) + 1;

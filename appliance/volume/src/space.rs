@@ -140,6 +140,11 @@ impl Space {
         self.settle();
     }
 
+    /// Whether all commands have ended that began before a time.
+    pub(crate) fn is_past(&self, time: u64) -> bool {
+        self.active.first().is_none_or(|(oldest, _)| *oldest >= time)
+    }
+
     /// Takes the references away whose time has come.
     fn settle(&mut self) {
         let until = self.active.first().map_or(self.durable, |(oldest, _)| self.durable.min(*oldest));

@@ -1,7 +1,8 @@
 //! What each request costs the drive, and what a full pool still does.
 
 use super::audit::audit;
-use super::world::{JOURNAL_BLOCKS, Request, World};
+use super::world::{Answer, JOURNAL_BLOCKS, Request, World, version_of};
+use crate::NewVolume;
 use ondisk::thin::VolumeKind;
 use sim::Drive;
 
@@ -184,4 +185,42 @@ fn overlapping_writes_happen_in_the_order_in_which_they_came() {
             read(&mut world, 1, 0, 6);
         }
     }
+}
+
+/// Goal: a read of a snapshot that is deleted meanwhile shows the snapshot, whatever is written to its origin then. Method: the drive
+/// does what it has in any order.
+#[test]
+fn a_deleted_snapshot_is_read_to_the_end() {
+    let mut reads = 0;
+    for seed in 0..40 {
+        let mut world = world(64, 4000);
+        world.random = sim::Random(seed);
+        write(&mut world, 1, 0, 4);
+        let before = world.version - 3;
+        snapshot(&mut world, 1);
+        act(&mut world, Request::Checkpoint);
+        let mark = world.history.mark();
+        world.send(Request::Read { volume: 2, first: 0, blocks: 1, mark });
+        world.send(Request::Delete { volume: 2 });
+        let versions = world.versions(4);
+        world.send(Request::Write { volume: 1, first: 0, versions });
+        while world.served().under_way > 0 {
+            for (request, result) in world.step().expect("no cut is planned") {
+                if let (Request::Read { .. }, Ok(Answer::Data(block))) = (&request, &result) {
+                    assert_eq!(version_of(block, 0), before, "seed {seed}");
+                    reads += 1;
+                }
+            }
+        }
+    }
+    assert_eq!(reads, 40);
+}
+
+/// Goal: a volume without an identity, which an import would refuse, is never made.
+#[test]
+fn nobody_has_the_nil_uuid() {
+    let mut world = world(64, 4000);
+    let new = NewVolume { uuid: uuid::Uuid::nil(), ..world.fresh_name(VolumeKind::Volume) };
+    world.is_healthy = false;
+    assert_eq!(act(&mut world, Request::Create { blocks: 16, new }), [0, 0, 0]);
 }

@@ -137,7 +137,7 @@ fn origin_of(block: &[u8], lba: u64) -> Option<(u64, u32)> {
     (block == content(version, lba, writer)).then_some((version, writer))
 }
 
-fn version_of(block: &[u8], lba: u64) -> u64 {
+pub(super) fn version_of(block: &[u8], lba: u64) -> u64 {
     let Some((version, _)) = origin_of(block, lba) else {
         panic!("block {lba} shows what was never written there")
     };

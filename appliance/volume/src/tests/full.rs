@@ -164,6 +164,37 @@ fn a_record_without_its_data_is_dropped_though_a_read_fails() {
     assert!(used_again > 0, "no unit was used again at once");
 }
 
+/// Goal: the story of a block that was added to a new unit whose own record was dropped: it is dropped, too. The unit that counts then
+/// still has in that place what its former owner wrote.
+#[test]
+fn what_adds_to_a_dropped_unit_is_dropped() {
+    let (mut first, units) = full(true);
+    first.end(false);
+    let mut layers = 0;
+    for unit in 0..units - 1 {
+        let mut world = first.copy();
+        world.recover(false).expect("no cut is planned");
+        let put = |world: &mut World, block| {
+            let versions = world.versions(1);
+            act(world, Request::Write { volume: 1, first: units * AU_BLOCKS + block, versions }, 0)
+        };
+        act(&mut world, trim(unit), 0);
+        act(&mut world, trim(unit + 1), 0);
+        flush(&mut world);
+        let is_there = put(&mut world, 0);
+        let base = place(&mut world, units);
+        let (new, mark) = (world.fresh_name(VolumeKind::Snapshot), world.history.mark());
+        act(&mut world, Request::Snapshot { origin: 1, new, mark }, 0);
+        // A region that is marked already needs no flush between the two writes.
+        for block in [1, 2] {
+            put(&mut world, block);
+        }
+        layers += u64::from(is_there && place(&mut world, units) != base);
+        world.try_every_cut();
+    }
+    assert!(layers > 0, "no unit came over another one");
+}
+
 /// Goal: a slow read shows what was there when it began or later, and never what another unit has become.
 #[test]
 fn a_unit_is_used_again_only_when_nobody_reads_it() {

@@ -152,6 +152,8 @@ impl Play {
         made.sqe.cid = cid.into();
         let (who, id) = (self.world.open[index].who, self.world.open[index].id);
         let sqe = made.sqe;
+        // What has become possible happens now: between the report and the command it would be taken for the command's doing.
+        self.world.settle();
         let known = self.world.namespaces.get(&sqe.nsid.get()).copied().filter(|known| known.is_for(who));
         let place = self.place(who, known, sqe.nsid.get());
         let before = self.before.remove(&id).unwrap_or(Before::Nothing);

@@ -440,7 +440,7 @@ impl World {
     }
 
     /// Does what the target wants.
-    fn settle(&mut self) {
+    pub(crate) fn settle(&mut self) {
         while let Some(action) = self.target.poll_action() {
             match action {
                 Action::Complete { connection, tag, cqe } => {

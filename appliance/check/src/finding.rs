@@ -47,10 +47,13 @@ impl fmt::Display for Severity {
 
 /// What programs and people get of a problem beside its text: a name that stays, how bad it is, what to do.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) struct Facts {
-    pub(crate) code: &'static str,
-    pub(crate) severity: Severity,
-    pub(crate) remedy: &'static str,
+pub struct Facts {
+    /// Its name for programs: it stays the same from version to version.
+    pub code: &'static str,
+    /// How bad it is.
+    pub severity: Severity,
+    /// What to do.
+    pub remedy: &'static str,
 }
 
 pub(crate) const fn note(code: &'static str, remedy: &'static str) -> Facts {
@@ -96,7 +99,9 @@ pub enum Problem {
 }
 
 impl Problem {
-    fn facts(&self) -> Facts {
+    /// Name, severity and remedy.
+    #[must_use]
+    pub fn facts(&self) -> Facts {
         match self {
             Self::Home(problem) => problem.facts(),
             Self::Table(problem) => problem.facts(),
@@ -104,24 +109,6 @@ impl Problem {
             Self::Journal(problem) => problem.facts(),
             Self::Sums(problem) => problem.facts(),
         }
-    }
-
-    /// Its name for programs: it stays the same from version to version.
-    #[must_use]
-    pub fn code(&self) -> &'static str {
-        self.facts().code
-    }
-
-    /// How bad it is.
-    #[must_use]
-    pub fn severity(&self) -> Severity {
-        self.facts().severity
-    }
-
-    /// What to do.
-    #[must_use]
-    pub fn remedy(&self) -> &'static str {
-        self.facts().remedy
     }
 }
 
@@ -180,6 +167,6 @@ pub struct Finding {
 
 impl fmt::Display for Finding {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{}: {} ({})", self.problem.severity(), self.problem, self.place)
+        write!(f, "{}: {} ({})", self.problem.facts().severity, self.problem, self.place)
     }
 }

@@ -54,8 +54,8 @@ mod served;
 mod thin;
 
 pub use finding::{
-    Finding, HomeProblem, JournalProblem, MapProblem, Place, Problem, ServedProblem, Severity, SumsProblem,
-    TableProblem,
+    Facts, Finding, HomeProblem, JournalProblem, MapProblem, Place, Problem, ServedProblem, Severity,
+    SumsProblem, TableProblem,
 };
 pub use medium::{Fault, Medium};
 pub use report::{JournalUse, Report, Summary, Units, VolumeSummary};

@@ -35,7 +35,7 @@ impl Report {
     /// The worst of what was found.
     #[must_use]
     pub fn worst(&self) -> Option<Severity> {
-        self.findings.iter().map(|finding| finding.problem.severity()).max()
+        self.findings.iter().map(|finding| finding.problem.facts().severity).max()
     }
 }
 

@@ -29,7 +29,8 @@ fn plant_on(pool: &Image, planted: &[Planted]) {
         plant(&mut image);
         let report =
             crate::check_thin(&image, crate::Depth::Data).expect("it is still a drive of the thin engine");
-        let mut codes: Vec<&str> = report.findings.iter().map(|finding| finding.problem.code()).collect();
+        let mut codes: Vec<&str> =
+            report.findings.iter().map(|finding| finding.problem.facts().code).collect();
         codes.dedup();
         if codes.join(" ") != *expected {
             let told: Vec<String> = report.findings.iter().take(5).map(ToString::to_string).collect();

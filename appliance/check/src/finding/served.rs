@@ -1,6 +1,6 @@
 //! Problems of drives of the served format: labels, records, and what the drives of a pool say of one another.
 
-use super::{Facts, ORIGINAL, REPORT, Severity, lost, note, repairable};
+use super::{Facts, ORIGINAL, REPORT, lost, note, repairable};
 use crate::medium::Fault;
 use ondisk::Slot;
 use thiserror::Error;
@@ -131,7 +131,9 @@ fn letter(slot: Slot) -> char {
 }
 
 impl ServedProblem {
-    fn facts(&self) -> Facts {
+    /// Name, severity and remedy.
+    #[must_use]
+    pub fn facts(&self) -> Facts {
         match self {
             Self::LabelDamaged(_) => repairable("label-damaged", NEXT_START),
             Self::LabelErased => lost(
@@ -161,23 +163,5 @@ impl ServedProblem {
             Self::Shrank { .. } => lost("drive-shrank", "give the drive its former size back"),
             Self::Missing { .. } => note("drive-missing", ALL_DRIVES),
         }
-    }
-
-    /// Its name for programs: it stays the same from version to version.
-    #[must_use]
-    pub fn code(&self) -> &'static str {
-        self.facts().code
-    }
-
-    /// How bad it is.
-    #[must_use]
-    pub fn severity(&self) -> Severity {
-        self.facts().severity
-    }
-
-    /// What to do.
-    #[must_use]
-    pub fn remedy(&self) -> &'static str {
-        self.facts().remedy
     }
 }

@@ -194,7 +194,8 @@ fn damages_of_the_served_format_are_named() {
         plant(&mut drives);
         let report = check_served(&[&drives[0], &drives[1]]);
         assert_eq!(report.kinds, [Kind::Member, Kind::Member], "{name}");
-        let mut codes: Vec<&str> = report.findings.iter().map(|finding| finding.problem.code()).collect();
+        let mut codes: Vec<&str> =
+            report.findings.iter().map(|finding| finding.problem.facts().code).collect();
         codes.dedup();
         if codes.join(" ") != *expected {
             wrong.push(format!("{name}: expected {expected:?}, found {:?}", codes.join(" ")));

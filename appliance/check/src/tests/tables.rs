@@ -122,7 +122,7 @@ fn volumes_are_in_order_from_block_to_block() {
             });
         }
         let report = crate::check_thin(&image, crate::Depth::Data).expect("it is a drive of the thin engine");
-        report.findings.iter().map(|finding| finding.problem.code()).collect::<Vec<_>>()
+        report.findings.iter().map(|finding| finding.problem.facts().code).collect::<Vec<_>>()
     };
     assert_eq!(codes(34), Vec::<&str>::new());
     assert_eq!(codes(9), ["volume-order"]);

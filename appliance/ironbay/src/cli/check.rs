@@ -7,7 +7,8 @@ use super::table::{Align, Table, facts};
 use super::text::exact;
 use block::{BLOCK_SIZE, Blocks, Lba, MediaError};
 use check::{
-    Depth, Kind, Medium, PoolSummary, Report, Severity, Summary, check_served, check_thin, extents_in_bytes,
+    Depth, Facts, Kind, Medium, PoolSummary, Report, Severity, Summary, check_served, check_thin,
+    extents_in_bytes,
 };
 use control::{ControlError, ErrorKind};
 use ondisk::thin::{AU_BLOCKS, VolumeKind};
@@ -96,8 +97,8 @@ pub(crate) fn execute(arguments: &CheckArguments) -> Result<Answer, Failure> {
     let mut rows: Vec<Row> = Vec::new();
     for found in &report.findings {
         let at = found.drive.and_then(|drive| names.get(drive)).copied().unwrap_or_default();
-        let (severity, code) = (found.problem.severity(), found.problem.code());
-        let (message, remedy) = (found.problem.to_string(), found.problem.remedy());
+        let Facts { code, severity, remedy } = found.problem.facts();
+        let message = found.problem.to_string();
         rows.push(Row { severity, code, at: at.to_owned(), message, remedy, detail: json!({ "path": at }) });
     }
     let mut text = String::new();
@@ -143,8 +144,8 @@ fn thin_rows(name: &str, report: &Report) -> Vec<Row> {
         let detail = json!({
             "path": name, "volume": found.place.volume, "unit": found.place.unit, "block": found.place.lba.map(|l| l.0),
         });
-        let (severity, code) = (found.problem.severity(), found.problem.code());
-        Row { severity, code, at, message: found.problem.to_string(), remedy: found.problem.remedy(), detail }
+        let Facts { code, severity, remedy } = found.problem.facts();
+        Row { severity, code, at, message: found.problem.to_string(), remedy, detail }
     };
     report.findings.iter().map(row).collect()
 }

@@ -6,8 +6,8 @@ use block::Tick;
 use nvme_spec::entry::DatasetFlags;
 use nvme_spec::{DatasetRange, NvmOpcode, Sqe, Status};
 use nvme_tcp::host::Data;
-use std::sync::mpsc::channel;
-use std::thread;
+use std::sync::mpsc::{Sender, channel};
+use std::thread::{self, JoinHandle};
 use zerocopy::IntoBytes;
 
 const HOST: &str = "nqn.2014-08.org.nvmexpress:uuid:host-a";
@@ -31,17 +31,29 @@ fn deallocate(host: &mut Host) {
     host.io.submit(sqe, Data::Write(16), range.as_bytes().to_vec());
 }
 
+/// A host that is connected, and goes on when it is told to.
+fn waiting_host<T: Send + 'static>(
+    bench: &mut Bench,
+    work: impl FnOnce(Host) -> T + Send + 'static,
+) -> (JoinHandle<T>, Sender<()>) {
+    let (told, is_told) = channel();
+    let (go_on, may_go_on) = channel();
+    let host = bench.host(move |host| {
+        told.send(()).expect("the test waits");
+        may_go_on.recv().expect("the test goes on");
+        work(host)
+    });
+    bench.until(|_| is_told.try_recv().is_ok());
+    (host, go_on)
+}
+
 /// Goal: a host loses one of its two controllers while the drive has a write of it. What it then writes to the same blocks by
 /// the other one waits for the old write, which would undo it otherwise; what it reads, or writes elsewhere, does not.
 #[test]
 fn old_write_does_not_undo_a_newer_one() {
     for old in [write as Old, zeroes, deallocate] {
         let mut bench = Bench::new();
-        let (told, is_told) = channel();
-        let (go_on, may_go_on) = channel::<()>();
-        let survivor = bench.host(move |mut host| {
-            told.send(()).expect("the test waits");
-            may_go_on.recv().expect("the test goes on");
+        let (survivor, go_on) = waiting_host(&mut bench, |mut host| {
             let newer = transfer(NvmOpcode::WRITE, 1, 1, 4096);
             let newer = host.io.submit(newer, Data::Write(LEN), pattern(4096, 2));
             let elsewhere = transfer(NvmOpcode::WRITE, 1, 100, 4096);
@@ -51,7 +63,6 @@ fn old_write_does_not_undo_a_newer_one() {
                 [look, elsewhere, newer].map(|slot| host.io.finish(slot).expect("answered").status());
             (statuses, host.read(1, 1, 4096).expect("read"))
         });
-        bench.until(|_| is_told.try_recv().is_ok());
         bench.orders(true, None);
         let lost = bench.host(move |mut host| {
             old(&mut host);
@@ -79,14 +90,8 @@ fn old_write_does_not_undo_a_newer_one() {
 fn only_what_is_at_the_drives_is_looked_at() {
     const LOST: u64 = 3;
     let mut bench = Bench::new();
-    let (told, is_told) = channel();
-    let (go_on, may_go_on) = channel::<()>();
-    let survivor = bench.host(move |mut host| {
-        told.send(()).expect("the test waits");
-        may_go_on.recv().expect("the test goes on");
-        host.write(1, 100, pattern(4096, 3)).expect("answered")
-    });
-    bench.until(|_| is_told.try_recv().is_ok());
+    let (survivor, go_on) =
+        waiting_host(&mut bench, |mut host| host.write(1, 100, pattern(4096, 3)).expect("answered"));
     bench.orders(true, None);
     for number in 0..LOST {
         let (address, nqn) = (bench.address, bench.nqn.clone());

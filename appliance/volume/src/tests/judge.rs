@@ -30,8 +30,9 @@ fn judge(drive: &Drive) -> Report {
 
 /// What is on a drive whose power failed: it may miss what was under way.
 pub(super) fn after_cut(drive: &Drive) {
-    let worst = judge(drive).findings.into_iter().max_by_key(|finding| finding.problem.severity());
-    let is_explained = worst.as_ref().is_none_or(|finding| finding.problem.severity() == Severity::Note);
+    let worst = judge(drive).findings.into_iter().max_by_key(|finding| finding.problem.facts().severity);
+    let is_explained =
+        worst.as_ref().is_none_or(|finding| finding.problem.facts().severity == Severity::Note);
     assert!(
         is_explained,
         "a power cut cannot leave this: {}",

@@ -124,6 +124,63 @@ fn a_full_device_is_waited_for_in_order() {
     assert_eq!(taken(&log), "0 1 2 3 4 5");
 }
 
+/// Starts a task for each of these commands, by its device, and runs until all wait: the first ones at their devices or in
+/// line, those from `at_door` on behind the door.
+fn commands(
+    devices: &[usize],
+    at_door: usize,
+    depth_max: u32,
+) -> (Rc<Devices<Puppet>>, Rc<WaitQueue>, Executor, super::Log) {
+    let (core, mut executor, log) = bench();
+    let ports = Rc::new(Devices::new(&core, vec![Puppet::new(depth_max), Puppet::new(depth_max)]));
+    let door = Rc::new(WaitQueue::new(&core, devices.len()));
+    for (number, device) in devices.iter().copied().enumerate() {
+        let (ports, log, door) = (ports.clone(), log.clone(), door.clone());
+        executor.spawn(async move {
+            if number >= at_door {
+                door.wait().await;
+            }
+            ports.run(device, write(number as u64)).await;
+            note(&log, number.to_string());
+        });
+    }
+    executor.run();
+    (ports, door, executor, log)
+}
+
+/// The blocks that are being written, in the order of submission.
+fn at(devices: &Devices<Puppet>, device: usize) -> Vec<u64> {
+    devices.with(device, |d| d.in_flight.iter().map(|(_, op)| op.range().expect("a write").0.0).collect())
+}
+
+/// Goal: a device that is busy takes nothing from another one. Method: a command has ended and is not collected yet, another one
+/// comes to the same device; then one comes to the other device, which is idle.
+#[test]
+fn an_idle_device_is_not_waited_for() {
+    let (devices, door, mut executor, log) = commands(&[0, 0, 1], 1, 1);
+    door.wake_all();
+    devices.with(0, |d| d.complete(0));
+    devices.poll();
+    executor.run();
+    assert_eq!((at(&devices, 0), at(&devices, 1)), (vec![1], vec![2]));
+    assert_eq!(taken(&log), "0");
+}
+
+/// Goal: who waited alone and was called is not overtaken by somebody who comes before he runs.
+#[test]
+fn who_was_called_is_not_overtaken() {
+    let (devices, door, mut executor, log) = commands(&[0, 0, 0], 2, 1);
+    for expected in [[1], [2]] {
+        devices.with(0, |d| d.complete(0));
+        devices.poll();
+        // The newcomer runs after there is room and before the one who has waited for it.
+        door.wake_one();
+        executor.run();
+        assert_eq!(at(&devices, 0), expected);
+    }
+    assert_eq!(taken(&log), "0 1");
+}
+
 /// Serves 400 requests with 64 tasks and completes commands in an order that `seed` gives; what happened, in order.
 fn run(seed: u64) -> String {
     let (core, mut executor, log) = bench();

@@ -11,16 +11,58 @@
 //! - Without power-loss protection ([`Geometry::is_volatile`]) a completed write is durable only after a later
 //!   [`Op::Flush`] completed, or if it was written with `fua`.
 
-use crate::{Blocks, Lba};
+use crate::{BLOCK_SIZE, Blocks, Lba};
 use core::fmt;
 
 /// A unique, writable buffer whose memory a device can reach. Its length is the length of the transfer.
 ///
 /// Implementations: a slot of a hugepage arena (`dma`), plain heap memory (tests). Deliberately not `Clone`.
-pub trait IoBuf: AsRef<[u8]> + AsMut<[u8]> + fmt::Debug + 'static {}
+pub trait IoBuf: AsRef<[u8]> + AsMut<[u8]> + fmt::Debug + Sized + 'static {
+    /// Cuts the buffer in two, each of which may go to another place: the first `at` bytes stay, the rest is given.
+    ///
+    /// # Panics
+    /// Unless both get whole blocks, and at least one.
+    fn split_off(&mut self, at: usize) -> Self;
 
-impl IoBuf for Vec<u8> {}
-impl IoBuf for Box<[u8]> {}
+    /// Puts back what [`IoBuf::split_off`] gave, as long as it was.
+    ///
+    /// # Panics
+    /// If memory of a device is not the part behind this one.
+    fn rejoin(&mut self, rest: Self);
+}
+
+/// Asserts what [`IoBuf::split_off`] promises.
+///
+/// # Panics
+/// If `at` is not within the `len` bytes, or no whole number of blocks.
+pub fn assert_cut(at: usize, len: usize) {
+    let is_whole = at.is_multiple_of(BLOCK_SIZE) && len.is_multiple_of(BLOCK_SIZE);
+    assert!(is_whole && at > 0 && at < len, "{len} bytes are cut at {at}, where no block ends");
+}
+
+impl IoBuf for Vec<u8> {
+    fn split_off(&mut self, at: usize) -> Self {
+        assert_cut(at, self.len());
+        Self::split_off(self, at)
+    }
+
+    fn rejoin(&mut self, rest: Self) {
+        self.extend_from_slice(&rest);
+    }
+}
+
+impl IoBuf for Box<[u8]> {
+    fn split_off(&mut self, at: usize) -> Self {
+        assert_cut(at, self.len());
+        let rest = self[at..].into();
+        *self = self[..at].into();
+        rest
+    }
+
+    fn rejoin(&mut self, rest: Self) {
+        *self = [&self[..], &rest].concat().into();
+    }
+}
 
 /// Names an operation in flight; chosen by the submitter, given back in the completion.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]

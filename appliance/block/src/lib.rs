@@ -17,6 +17,6 @@ mod device;
 mod size;
 mod unit;
 
-pub use device::{BlockDevice, Completion, Geometry, IoBuf, MediaError, Op, Tag};
+pub use device::{BlockDevice, Completion, Geometry, IoBuf, MediaError, Op, Tag, assert_cut};
 pub use size::{InUnit, SizeError};
 pub use unit::{BLOCK_SIZE, Blocks, Bytes, Lba, Tick};

@@ -3,6 +3,7 @@
 //! Invariants
 //! - `free` of a class holds exactly the slots that no [`DmaBuf`] owns; its vector never grows past its first capacity.
 //! - Slots go out last in, first out: the one used last is the one most likely still in a cache.
+//! - A slot that was set aside stays with the handle that it was set aside for: it comes back there.
 
 use crate::buf::DmaBuf;
 use crate::carve::{CLASSES, Layout};
@@ -60,12 +61,20 @@ pub struct Arena {
 #[derive(Debug)]
 pub(crate) struct Core {
     pub(crate) id: ArenaId,
-    pub(crate) mapping: Mapping,
-    layout: Layout,
+    pub(crate) memory: Rc<Memory>,
     /// Offsets of free slots in units of the class's slot, per class.
     free: [RefCell<Vec<u32>>; CLASSES.len()],
     /// Bytes of the queue area given out.
     queue_used: Cell<usize>,
+}
+
+/// The memory of an arena, and of what was set aside of it.
+#[derive(Debug)]
+pub(crate) struct Memory {
+    pub(crate) mapping: Mapping,
+    layout: Layout,
+    /// By slot, per class: how many buffers it has beside the first, because it was cut.
+    cuts: [RefCell<Vec<u8>>; CLASSES.len()],
 }
 
 impl Arena {
@@ -79,8 +88,39 @@ impl Arena {
         let mapping = Mapping::new(layout.bytes, config.hugepages)?;
         // Reversed, so that the first slots go out first.
         let free = layout.classes.map(|class| RefCell::new((0..class.count).rev().collect()));
+        let cuts = layout.classes.map(|class| RefCell::new(vec![0; class.count as usize]));
         let id = ArenaId(NEXT.fetch_add(1, Ordering::Relaxed));
-        Ok(Self { core: Rc::new(Core { id, mapping, layout, free, queue_used: Cell::new(0) }) })
+        let memory = Rc::new(Memory { mapping, layout, cuts });
+        Ok(Self { core: Rc::new(Core { id, memory, free, queue_used: Cell::new(0) }) })
+    }
+
+    /// Sets slots aside, so many of each class, smallest first: only the handle that this gives has them, and nobody else's
+    /// demand can use them up. `None` if there are not enough now; where a class has too few, larger ones do. It has no memory
+    /// for queues.
+    #[must_use]
+    pub fn set_aside(&self, slots: [usize; CLASSES.len()]) -> Option<Self> {
+        let mut taken: [Vec<u32>; CLASSES.len()] = Default::default();
+        let mut missing = 0;
+        for ((wanted, own), taken) in slots.iter().zip(&self.core.free).zip(&mut taken) {
+            let wanted = wanted + missing;
+            let mut own = own.borrow_mut();
+            let first = own.len().saturating_sub(wanted);
+            *taken = own.split_off(first);
+            missing = wanted - taken.len();
+        }
+        let core = Core {
+            id: self.core.id,
+            memory: Rc::clone(&self.core.memory),
+            free: taken.map(RefCell::new),
+            queue_used: Cell::new(self.core.memory.layout.queue_bytes),
+        };
+        if missing > 0 {
+            for (own, taken) in self.core.free.iter().zip(core.free) {
+                own.borrow_mut().append(&mut taken.into_inner());
+            }
+            return None;
+        }
+        Some(Self { core: Rc::new(core) })
     }
 
     /// A buffer of exactly `len` bytes, at a page boundary, from the smallest class that has a slot left; `None` if
@@ -119,7 +159,7 @@ impl Arena {
         assert!(bytes > 0, "queue memory without bytes");
         let len = bytes.checked_next_multiple_of(QUEUE_ALIGN)?;
         let offset = self.core.queue_used.get();
-        let end = offset.checked_add(len).filter(|end| *end <= self.core.layout.queue_bytes)?;
+        let end = offset.checked_add(len).filter(|end| *end <= self.core.memory.layout.queue_bytes)?;
         self.core.queue_used.set(end);
         Some(DmaQueue::new(Rc::clone(&self.core), offset, len))
     }
@@ -133,20 +173,20 @@ impl Arena {
     /// The address of the first byte in this process.
     #[must_use]
     pub fn base(&self) -> usize {
-        self.core.mapping.base().as_ptr().addr()
+        self.core.memory.mapping.base().as_ptr().addr()
     }
 
     /// All bytes of the arena.
     #[must_use]
     #[expect(clippy::len_without_is_empty, reason = "an arena is never empty")]
     pub fn len(&self) -> usize {
-        self.core.mapping.len()
+        self.core.memory.mapping.len()
     }
 
     /// The memfd behind the arena.
     #[must_use]
     pub fn fd(&self) -> BorrowedFd<'_> {
-        self.core.mapping.fd().as_fd()
+        self.core.memory.mapping.fd().as_fd()
     }
 
     /// What has to be mapped for devices: one region, whatever the size.
@@ -158,13 +198,13 @@ impl Arena {
     /// Which pages back the memory.
     #[must_use]
     pub fn pages(&self) -> Pages {
-        self.core.mapping.pages()
+        self.core.memory.mapping.pages()
     }
 
     /// Why hugepages were asked for and normal pages are used.
     #[must_use]
     pub fn hugepages_refused(&self) -> Option<io::Error> {
-        self.core.mapping.refused().map(io::Error::from)
+        self.core.memory.mapping.refused().map(io::Error::from)
     }
 
     /// Free slots of the largest class: what long transfers are made of.
@@ -177,8 +217,8 @@ impl Arena {
     #[must_use]
     pub fn usage(&self) -> [Usage; CLASSES.len()] {
         core::array::from_fn(|class| Usage {
-            slot_bytes: self.core.layout.classes[class].slot_bytes,
-            slots: self.core.layout.classes[class].count,
+            slot_bytes: self.core.memory.layout.classes[class].slot_bytes,
+            slots: self.core.memory.layout.classes[class].count,
             free: u32::try_from(self.core.free[class].borrow().len()).expect("slots are counted in 32 bits"),
         })
     }
@@ -187,14 +227,24 @@ impl Arena {
 impl Core {
     /// The offset of a slot in the arena.
     pub(crate) fn slot_offset(&self, class: usize, slot: u32) -> usize {
-        assert!(slot < self.layout.classes[class].count, "a slot of its class");
-        self.layout.classes[class].slot(slot)
+        assert!(slot < self.memory.layout.classes[class].count, "a slot of its class");
+        self.memory.layout.classes[class].slot(slot)
     }
 
-    /// Takes a slot back.
+    /// A slot has one buffer more, because one of its buffers was cut.
+    pub(crate) fn cut(&self, class: usize, slot: u32) {
+        self.memory.cuts[class].borrow_mut()[slot as usize] += 1;
+    }
+
+    /// A buffer of a slot is gone; with the last one the slot is free.
     pub(crate) fn give_back(&self, class: usize, slot: u32) {
+        let cuts = &mut self.memory.cuts[class].borrow_mut()[slot as usize];
+        if *cuts > 0 {
+            *cuts -= 1;
+            return;
+        }
         let mut free = self.free[class].borrow_mut();
-        assert!(free.len() < self.layout.classes[class].count as usize, "more slots than there are");
+        assert!(free.len() < self.memory.layout.classes[class].count as usize, "more slots than there are");
         free.push(slot);
     }
 }

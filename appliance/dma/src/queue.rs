@@ -18,7 +18,7 @@ pub struct DmaQueue {
 
 impl DmaQueue {
     pub(crate) fn new(core: Rc<Core>, offset: usize, len: usize) -> Self {
-        let base = core.mapping.at(offset, len);
+        let base = core.memory.mapping.at(offset, len);
         assert!(base.as_ptr().addr().is_multiple_of(8), "queue memory is aligned for 64-bit words");
         Self { core, base, offset, len }
     }

@@ -153,6 +153,62 @@ fn hugepages_are_optional() {
     }
     assert!(arena.base().is_multiple_of(4096));
     assert_eq!(arena.regions().iter().map(|region| region.len).sum::<usize>(), 4 << 20);
-    let buf: Box<dyn IoBuf> = Box::new(arena.alloc(4096).expect("free"));
-    assert_eq!(buf.as_ref().as_ref().len(), 4096);
+    assert_eq!(arena.alloc(4096).expect("free").as_ref().len(), 4096);
+}
+
+/// Goal: the parts of a buffer that is cut do not overlap, none grows into another, what was in the buffer is in them, and they can be
+/// put together again; the slot is free when the last part is gone, whatever the order.
+#[test]
+fn parts_of_a_buffer_share_a_slot() {
+    let arena = arena();
+    let before = arena.usage();
+    let mut first = arena.alloc(5 * 4096).expect("a slot");
+    for (page, byte) in (0..).zip(first.as_mut().chunks_exact_mut(4096)) {
+        byte.fill(page);
+    }
+    let start = first.offset();
+    let mut rest = first.split_off(4096);
+    let last = rest.split_off(3 * 4096);
+    let place = |buf: &crate::DmaBuf| (buf.offset() - start, buf.len(), buf.len_max());
+    let places = [&first, &rest, &last].map(place);
+    assert_eq!(places, [(0, 4096, 4096), (4096, 12288, 12288), (16384, 4096, 128 * 1024 - 16384)]);
+    assert_eq!((first.as_ref()[4095], rest.as_ref()[0], last.as_ref()[4095]), (0, 1, 4));
+    rest.as_mut().fill(7);
+    rest.rejoin(last);
+    drop(first);
+    assert_ne!(arena.usage(), before, "a part is left");
+    assert_eq!((rest.len(), rest.as_ref()[12287], rest.as_ref()[12288]), (16384, 7, 4));
+    drop(rest);
+    assert_eq!(arena.usage(), before);
+}
+
+/// Goal: a buffer takes nothing that was not cut off it.
+#[test]
+#[should_panic(expected = "only what was cut off comes back")]
+fn strange_parts_are_refused() {
+    let arena = arena();
+    let mut buffers = [(); 2].map(|()| arena.alloc(8192).expect("a slot"));
+    let [rest, _] = buffers.each_mut().map(|buf| buf.split_off(4096));
+    buffers[1].rejoin(rest);
+}
+
+/// Goal: what was set aside is there although everything else is used up, and comes back to whom it was set aside for; who asks for
+/// more than there is gets nothing and takes nothing.
+#[test]
+fn slots_set_aside_are_nobody_elses() {
+    let arena = arena();
+    let before = arena.usage();
+    assert!(arena.set_aside([0, 0, 100]).is_none());
+    assert_eq!(arena.usage(), before);
+    let aside = arena.set_aside([2, 0, 1]).expect("there is room");
+    let held: Vec<_> = std::iter::from_fn(|| arena.alloc(1)).collect();
+    for _ in 0..2 {
+        let own = [4096, 4096, 1 << 17].map(|len| aside.alloc(len).expect("it was set aside"));
+        assert!(aside.alloc(1).is_none() && own.iter().all(|buf| buf.arena_id() == arena.id()));
+    }
+    drop(held);
+    let free = |arena: &Arena| arena.usage().map(|class| class.free);
+    assert_eq!(free(&aside), [2, 0, 1]);
+    let left = [0, 1, 2].map(|class| before[class].free - free(&aside)[class]);
+    assert_eq!(free(&arena), left);
 }

@@ -3,7 +3,7 @@
 //! Addresses are never reused. So a transfer to a buffer that was freed is always seen, never mistaken for one to its
 //! successor.
 
-use block::IoBuf;
+use block::{IoBuf, assert_cut};
 use core::cell::{Cell, RefCell};
 use core::fmt;
 use core::ops::Range;
@@ -165,7 +165,18 @@ impl AsMut<[u8]> for ModelBuf {
     }
 }
 
-impl IoBuf for ModelBuf {}
+impl IoBuf for ModelBuf {
+    fn split_off(&mut self, at: usize) -> Self {
+        assert_cut(at, self.bytes.len());
+        let rest = Self::new(&self.memory, &self.bytes[at..]);
+        self.bytes = self.bytes[..at].into();
+        rest
+    }
+
+    fn rejoin(&mut self, rest: Self) {
+        *self = Self::new(&self.memory, &[&self.bytes[..], &rest.bytes].concat());
+    }
+}
 
 impl Drop for ModelBuf {
     fn drop(&mut self) {

@@ -8,6 +8,7 @@
 //! | blocks of a volume, exclusive | a write | writes to the same blocks happen in the order in which they came |
 //! | blocks of a volume, shared | a read that found damage | it looks again while nobody writes |
 //! | whole units, exclusive | a first write, a trim | the entry of the map changes |
+//! | a lane, exclusive | a first write that merges two layers | memory is kept for few of them |
 //! | a region, exclusive | who marks it | a dirty record is written once |
 //!
 //! They are taken in this order, and a first write gives its blocks back before it claims the units. A checkpoint never waits
@@ -356,12 +357,21 @@ impl<D: BlockDevice> Engine<D> {
 
     /// A command whose buffer is of no interest afterwards. If it was a write and failed, nothing is changed any more.
     pub(crate) async fn run(&self, op: Op<D::Buf>) -> Result<(), EngineError> {
+        self.run_any(op).await.map(drop)
+    }
+
+    /// A command whose buffer comes back.
+    pub(crate) async fn run_with(&self, op: Op<D::Buf>) -> Result<D::Buf, EngineError> {
+        self.run_any(op).await.map(|buf| buf.expect("a buffer comes back from its drive"))
+    }
+
+    async fn run_any(&self, op: Op<D::Buf>) -> Result<Option<D::Buf>, EngineError> {
         let is_read = matches!(op, Op::Read { .. });
-        let result = self.devices.run(DRIVE, op).await.result;
-        if result.is_err() && !is_read {
+        let completion = self.devices.run(DRIVE, op).await;
+        if completion.result.is_err() && !is_read {
             self.state.borrow_mut().is_frozen = true;
         }
-        result.map_err(EngineError::Media)
+        completion.result.map(|()| completion.buf).map_err(EngineError::Media)
     }
 
     /// Reads into a new buffer.

@@ -4,16 +4,18 @@
 //! |---|---|
 //! | overwrite of own blocks | 1 write |
 //! | first write, also after a snapshot | 1 write and 1 journal block, together; no read |
-//! | first write over two layers that are shared | the 64 KiB unit is read, and written with what is new |
+//! | first write over two layers that are shared | the 64 KiB unit is read, and written with what is new; few at a time |
 //! | read | 1 read for each piece that lies together, and beside it the page of its checksums if that is not in memory |
 //! | overwrite in a region that was clean | 1 journal block more, once |
 //! | trim | 1 journal block for each leaf of the map (16 MiB) |
+//!
+//! A read of pieces that lie apart cuts its buffer, so it needs no other memory.
 
 use crate::engine::{Engine, EngineError, State};
-use crate::limits::NODE_WORK;
+use crate::limits::{MERGES_MAX, NODE_WORK};
 use crate::map::normal;
-use crate::pages::{Care, Fault};
-use block::{BLOCK_SIZE, BlockDevice, Blocks, MediaError};
+use crate::pages::{Care, Fault, MERGE};
+use block::{BLOCK_SIZE, BlockDevice, Blocks, IoBuf, MediaError};
 use core::future::ready;
 use core::ops::Range;
 use ondisk::thin::{
@@ -168,7 +170,7 @@ impl<D: BlockDevice> Engine<D> {
         self.read_at(place, buf, Care::Firm).await.map_err(|fault| place.error(&fault))
     }
 
-    async fn read_at(&self, place: Place, mut buf: D::Buf, care: Care) -> Result<D::Buf, Fault<D::Buf>> {
+    async fn read_at(&self, place: Place, buf: D::Buf, care: Care) -> Result<D::Buf, Fault<D::Buf>> {
         let entry = {
             let state = self.state.borrow();
             let root = state.volume(place.volume)?.root;
@@ -178,8 +180,10 @@ impl<D: BlockDevice> Engine<D> {
             state.map.lookup(root, place.unit).0
         };
         let lba_of = |block: u32| entry.and_then(|entry| entry.block(block));
-        let mut at = 0;
-        while at < place.blocks {
+        let (mut at, mut rest, mut done) = (0, Some(buf), None::<D::Buf>);
+        // The first block that is not what it should be; what follows is not read any more.
+        let mut differs = None;
+        while let Some(mut piece) = rest.take() {
             let start = lba_of(place.first + at);
             let follows = |n: u32| match (start, lba_of(place.first + at + n)) {
                 (None, None) => true,
@@ -187,33 +191,43 @@ impl<D: BlockDevice> Engine<D> {
                 _ => false,
             };
             let run = (1..place.blocks - at).find(|n| !follows(*n)).unwrap_or(place.blocks - at);
-            let range = at as usize * BLOCK_SIZE..(at + run) as usize * BLOCK_SIZE;
-            let unit = start.and_then(Au::of).map(|au| (au, place.first + at));
-            match unit {
-                None => buf.as_mut()[range].fill(0),
-                Some(unit) if run == place.blocks => return self.read_unit(unit, buf, care).await,
-                Some(unit) => {
-                    let piece = (self.memory)(range.len());
-                    match self.read_unit(unit, piece, care).await {
-                        Ok(piece) => buf.as_mut()[range].copy_from_slice(piece.as_ref()),
-                        Err(Fault::Differs { block, .. }) => {
-                            return Err(Fault::Differs { buf, block: at as usize + block });
-                        }
-                        Err(Fault::Failed(error)) => return Err(Fault::Failed(error)),
-                    }
-                }
+            if at + run < place.blocks {
+                rest = Some(piece.split_off(run as usize * BLOCK_SIZE));
             }
+            match start.and_then(Au::of).map(|au| (au, place.first + at)) {
+                _ if differs.is_some() => {}
+                None => piece.as_mut().fill(0),
+                Some(unit) => match self.read_unit(unit, piece, care).await {
+                    Ok(read) => piece = read,
+                    Err(Fault::Differs { buf, block }) => {
+                        piece = buf;
+                        differs = Some(at as usize + block);
+                    }
+                    Err(Fault::Failed(error)) => return Err(Fault::Failed(error)),
+                },
+            }
+            done = Some(match done.take() {
+                None => piece,
+                Some(mut done) => {
+                    done.rejoin(piece);
+                    done
+                }
+            });
             at += run;
         }
-        Ok(buf)
+        let buf = done.expect("a request has blocks");
+        match differs {
+            None => Ok(buf),
+            Some(block) => Err(Fault::Differs { buf, block }),
+        }
     }
 
     /// Writes blocks of a volume that lie within one unit. When it is done it survives a power cut if the drive has no
-    /// volatile cache; otherwise a flush that begins later makes it so.
+    /// volatile cache; otherwise a flush that begins later makes it so. The buffer comes back.
     ///
     /// # Errors
     /// If there are no such blocks, no space, or the drive fails.
-    pub async fn write(&self, volume: u32, first: u64, buf: D::Buf) -> Result<(), EngineError> {
+    pub async fn write(&self, volume: u32, first: u64, buf: D::Buf) -> Result<D::Buf, EngineError> {
         let _door = self.admit().await?;
         self.is_writable(volume)?;
         let place = self.place(volume, first, buf.as_ref().len())?;
@@ -223,7 +237,7 @@ impl<D: BlockDevice> Engine<D> {
         result
     }
 
-    async fn write_at(&self, place: Place, buf: D::Buf) -> Result<(), EngineError> {
+    async fn write_at(&self, place: Place, buf: D::Buf) -> Result<D::Buf, EngineError> {
         let owner = u64::from(place.volume);
         {
             let _blocks = self.claims.claim(owner, place.blocks(), Mode::Exclusive).await;
@@ -275,7 +289,7 @@ impl<D: BlockDevice> Engine<D> {
         au: Au,
         settle: Option<Lsn>,
         buf: D::Buf,
-    ) -> Result<(), EngineError> {
+    ) -> Result<D::Buf, EngineError> {
         if let Some(lsn) = settle {
             self.settle(lsn).await?;
         }
@@ -310,7 +324,7 @@ impl<D: BlockDevice> Engine<D> {
         base: Option<Piece>,
         is_fresh: bool,
         buf: D::Buf,
-    ) -> Result<(), EngineError> {
+    ) -> Result<D::Buf, EngineError> {
         let sums = sums(own.mask, place.first, buf.as_ref());
         let record = MapRecord { volume: place.volume, unit: place.unit, own, base, is_fresh, sums };
         let stored = JournalRecord::Map(record);
@@ -325,15 +339,18 @@ impl<D: BlockDevice> Engine<D> {
         if data.is_err() {
             self.journal.give_up();
         }
-        data?;
+        let buf = data?;
         let lsn = lsn?;
         self.finish(lsn, |state| apply_map(state, &record));
-        Ok(())
+        Ok(buf)
     }
 
     /// A third layer would be needed: everything goes into one new unit instead.
-    async fn merge(&self, place: Place, entry: MapEntry, buf: D::Buf) -> Result<(), EngineError> {
+    async fn merge(&self, place: Place, entry: MapEntry, buf: D::Buf) -> Result<D::Buf, EngineError> {
         let whole = Place { first: 0, blocks: 16, ..place };
+        // There is memory for so many.
+        let lane = place.unit % MERGES_MAX;
+        let _lane = self.sum_turns.claim(MERGE, lane..lane + 1, Mode::Exclusive).await;
         let unit = (self.memory)(16 * BLOCK_SIZE);
         // All of it is shared, so nobody writes it in place.
         let merged = self.read_at(whole, unit, Care::Firm).await;
@@ -344,7 +361,7 @@ impl<D: BlockDevice> Engine<D> {
         let base = entry.base.map_or(0, |base| base.mask);
         // Blocks that nobody wrote stay so: they go to the drive with the others, and the map does not know them.
         let own = Piece { au, mask: entry.own.mask | base | place.mask() };
-        self.map_write(whole, own, None, true, merged).await
+        self.map_write(whole, own, None, true, merged).await.map(|_| buf)
     }
 
     /// Blocks of a volume read as zeroes from now on, and units without any block are free. Leaf by leaf: so a trim of

@@ -17,6 +17,19 @@ pub const NODE_RESERVE: usize = (2 * PATH_MAX - 1) * TASKS_MAX;
 /// Guessed: two for each request under way.
 pub const NODE_WORK: usize = 2 * TASKS_MAX;
 
+/// First writes that merge two layers together: each needs a buffer for a unit. Guessed: they are rare, only blocks below two
+/// snapshots are merged.
+pub const MERGES_MAX: u64 = 4;
+
+/// Buffers of a block that the engine has at once, beside those of the requests: each request may load or store one page of
+/// checksums, the journal writes one block, a checkpoint one.
+pub const BLOCK_BUFFERS_MAX: usize = TASKS_MAX + 2;
+
+/// Buffers of a unit, or shorter ones of several blocks: merges. An import reads the journal in buffers as long as one transfer, one
+/// after the other, and nothing else is under way then.
+#[expect(clippy::cast_possible_truncation, reason = "few")]
+pub const UNIT_BUFFERS_MAX: usize = MERGES_MAX as usize;
+
 /// Journal blocks that are kept for requests under way: each writes at most a dirty record, one empty block, and one record.
 pub const JOURNAL_RESERVE: u64 = 3 * TASKS_MAX as u64;
 

@@ -58,6 +58,9 @@ const MARK: u64 = 0;
 /// To scrub.
 pub(crate) const SCRUB: u64 = 1;
 
+/// To merge two layers.
+pub(crate) const MERGE: u64 = 2;
+
 /// Where the bitmap of dirty regions lies.
 #[derive(Debug)]
 pub(crate) struct Bitmap {
@@ -159,7 +162,7 @@ impl<D: BlockDevice> Engine<D> {
         buf: D::Buf,
         is_new: bool,
         beside: impl Future<Output = Result<T, E>>,
-    ) -> (Result<(), EngineError>, Option<Result<T, E>>) {
+    ) -> (Result<D::Buf, EngineError>, Option<Result<T, E>>) {
         let region = Region::of(au);
         let (sums, count) = sums_of(buf.as_ref());
         loop {
@@ -180,7 +183,7 @@ impl<D: BlockDevice> Engine<D> {
             }
         }
         let lba = Lba(au.lba().0 + u64::from(first));
-        let (data, beside) = join(self.run(Op::Write { lba, buf, fua: false }), beside).await;
+        let (data, beside) = join(self.run_with(Op::Write { lba, buf, fua: false }), beside).await;
         let mut state = self.sums.borrow_mut();
         if data.is_err() {
             state.doubt(au);

@@ -36,7 +36,7 @@ use ondisk::thin::{
     Au, HOMES, HomeSlot, JournalBlock, JournalHead, JournalRecord, Lsn, MapRecord, Root, Superblock,
     ThinIdentity, data_checksum,
 };
-use ondisk::{Inconsistency, LoadError};
+use ondisk::{Inconsistency, LoadError, Name};
 use std::collections::BTreeMap;
 use std::rc::Rc;
 use task::{Core, Devices};
@@ -129,6 +129,17 @@ enum Found {
 /// By volume and unit: the own unit that a trim took away since the replay began.
 type Taken = BTreeMap<(u32, u64), Au>;
 
+/// What a new pool is to be.
+#[derive(Clone, Debug)]
+pub struct NewPool {
+    /// Of the pool and its drive.
+    pub identity: ThinIdentity,
+    /// For people.
+    pub name: Name,
+    /// Length of the journal: a multiple of a unit, and [`JOURNAL_BLOCKS_MIN`] at least.
+    pub journal_blocks: u64,
+}
+
 /// Makes an empty pool of one drive. What made the drive a pool before goes first, and what makes it one now comes last: a drive
 /// that was cut off is as it was, or blank. The journal gets blank: later anything else than a journal block in it is damage.
 ///
@@ -138,12 +149,20 @@ pub async fn format<D: BlockDevice>(
     core: &Rc<Core>,
     devices: Rc<Devices<D>>,
     memory: Rc<Memory<D::Buf>>,
-    identity: ThinIdentity,
-    journal_blocks: u64,
+    new: NewPool,
 ) -> Result<Engine<D>, EngineError> {
     let blocks = geometry(&devices)?.blocks;
-    let superblock =
-        Superblock { identity, generation: 1, member: 0, member_count: 1, lanes: 1, blocks, journal_blocks };
+    let NewPool { identity, name, journal_blocks } = new;
+    let superblock = Superblock {
+        identity,
+        name,
+        generation: 1,
+        member: 0,
+        member_count: 1,
+        lanes: 1,
+        blocks,
+        journal_blocks,
+    };
     let layout = superblock.layout().filter(|_| journal_blocks >= JOURNAL_BLOCKS_MIN);
     let layout = layout.ok_or(EngineError::OutOfRange)?;
     let engine = Engine::empty(core, devices, memory, identity, layout);

@@ -39,7 +39,7 @@ mod sums;
 
 pub use change::NewVolume;
 pub use engine::{Background, Engine, EngineError, Memory};
-pub use import::{ImportError, format, import};
+pub use import::{ImportError, NewPool, format, import};
 pub use scrub::{Finding, Pace, Problem, ScrubReport};
 pub use sums::SumCounts;
 

@@ -10,7 +10,7 @@ use sim::{Drive, Random, SimDrive};
 use std::rc::Rc;
 use task::{Core, Devices, Executor};
 use uuid::Uuid;
-use volume::{Engine, EngineError, Memory, NewVolume, format};
+use volume::{Engine, EngineError, Memory, NewPool, NewVolume, format};
 
 pub(super) fn identity() -> ThinIdentity {
     ThinIdentity { pool: Uuid::from_u128(1), drive: Uuid::from_u128(2) }
@@ -25,7 +25,10 @@ fn new(n: u32, name: &str, kind: VolumeKind) -> NewVolume {
 }
 
 async fn write(engine: &Engine<SimDrive>, volume: u32, first: u64, blocks: usize) -> Result<(), EngineError> {
-    engine.write(volume, first, vec![u8::try_from(volume).expect("small"); blocks * BLOCK_SIZE]).await
+    engine
+        .write(volume, first, vec![u8::try_from(volume).expect("small"); blocks * BLOCK_SIZE])
+        .await
+        .map(drop)
 }
 
 /// What is in the checkpoint: volumes 1 to 6 but 5, of which 6 is a copy.
@@ -87,8 +90,9 @@ pub(super) fn pool_after(checkpoints: u32) -> Image {
     let (made, of_task, of_core) = (engine.clone(), devices.clone(), core.clone());
     let formatted = executor.spawn(async move {
         let memory: Rc<Memory<Vec<u8>>> = Rc::new(|len| vec![0xaa; len]);
-        let blocks = volume::limits::JOURNAL_BLOCKS_MIN;
-        *made.borrow_mut() = format(&of_core, of_task, memory, identity(), blocks).await.ok();
+        let name = Name::new("tank").expect("a name");
+        let new = NewPool { identity: identity(), name, journal_blocks: volume::limits::JOURNAL_BLOCKS_MIN };
+        *made.borrow_mut() = format(&of_core, of_task, memory, new).await.ok();
     });
     let mut random = Random(1);
     let mut go_on = |executor: &mut Executor, task| {

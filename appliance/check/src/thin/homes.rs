@@ -33,7 +33,7 @@ pub(super) fn superblock(
     };
     let guessed = copies(&|home| guess(medium, home));
     let newest = |copies: &[(u8, Lba, Result<Superblock, Fault>)]| {
-        copies.iter().filter_map(|(_, _, copy)| copy.as_ref().ok()).copied().max_by_key(|s| s.generation)
+        copies.iter().filter_map(|(_, _, copy)| copy.as_ref().ok()).max_by_key(|s| s.generation).cloned()
     };
     let is_ours = |fault: &Fault| matches!(fault, Fault::Load(error) if !matches!(error, LoadError::Blank | LoadError::NotOurs));
     let Some(layout) = newest(&guessed).and_then(|found| found.layout()) else {

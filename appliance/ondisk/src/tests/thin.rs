@@ -21,6 +21,7 @@ fn owner() -> ThinIdentity {
 fn superblock() -> Superblock {
     Superblock {
         identity: owner(),
+        name: Name::new("tank").expect("a name"),
         generation: 1,
         member: 0,
         member_count: 1,

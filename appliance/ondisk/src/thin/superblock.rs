@@ -3,14 +3,16 @@
 use super::layout::{HOMES, ThinLayout};
 use super::wire::{self, SUPERBLOCK_MAGIC, SuperblockV1, ThinIdentity, rule};
 use crate::error::{Inconsistency, LoadError};
-use crate::{limits, stamp};
+use crate::{Name, limits, stamp, text};
 use block::{Blocks, Lba};
 
 /// A copy of the superblock.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Superblock {
     /// Whose it is.
     pub identity: ThinIdentity,
+    /// Name of the pool.
+    pub name: Name,
     /// Grows with each change of the pool's members.
     pub generation: u64,
     /// The drive's number in the pool.
@@ -58,7 +60,8 @@ impl Superblock {
             lanes: self.lanes.into(),
             home,
             reserved0: 0,
-            reserved1: [0; 4000],
+            name: text::store(self.name.as_str()),
+            reserved1: [0; 3936],
         })
     }
 
@@ -73,6 +76,7 @@ impl Superblock {
         stamp::zero(&wire.reserved1)?;
         let found = Self {
             identity,
+            name: text::load(&wire.name).and_then(Name::new).map_err(Inconsistency::from)?,
             generation: wire.generation.get(),
             member: wire.member.get(),
             member_count: wire.member_count.get(),

@@ -56,7 +56,8 @@ pub(crate) struct SuperblockV1 {
     pub(crate) lanes: U16,
     pub(crate) home: u8,
     pub(crate) reserved0: u8,
-    pub(crate) reserved1: [u8; 4000],
+    pub(crate) name: [u8; NAME_FIELD],
+    pub(crate) reserved1: [u8; 3936],
 }
 
 /// Where a node or table block lies, and what it is.

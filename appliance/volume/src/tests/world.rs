@@ -2,7 +2,9 @@
 
 use super::audit::audit;
 use super::judge;
-use crate::{Engine, EngineError, ImportError, Memory, NewVolume, Pace, ScrubReport, format, import};
+use crate::{
+    Engine, EngineError, ImportError, Memory, NewPool, NewVolume, Pace, ScrubReport, format, import,
+};
 use block::{BLOCK_SIZE, Blocks, Op};
 use core::cell::{Cell, RefCell};
 use ondisk::Name;
@@ -114,6 +116,11 @@ pub(super) struct World {
     pub(super) pages: Option<usize>,
 }
 
+fn new_pool() -> NewPool {
+    let name = Name::new("tank").expect("a name");
+    NewPool { identity: identity(), name, journal_blocks: JOURNAL_BLOCKS }
+}
+
 pub(super) fn identity() -> ThinIdentity {
     ThinIdentity { pool: Uuid::from_u128(1), drive: Uuid::from_u128(2) }
 }
@@ -153,7 +160,7 @@ async fn serve(engine: &Engine<SimDrive>, timers: &Timers, request: &Request) ->
         Request::Write { volume, first, versions } => {
             let data: Vec<Vec<u8>> =
                 (first..).zip(&versions).map(|(lba, v)| content(*v, lba, volume)).collect();
-            engine.write(volume, first, data.concat()).await.map(|()| Answer::Done)
+            engine.write(volume, first, data.concat()).await.map(|_| Answer::Done)
         }
         Request::Trim { volume, first, blocks } => {
             engine.trim(volume, first, Blocks(blocks)).await.map(|()| Answer::Done)
@@ -260,7 +267,7 @@ impl World {
         executor.spawn(async move {
             let memory: Rc<Memory<Vec<u8>>> = Rc::new(|len| vec![0xaa; len]);
             let opened = if is_new {
-                format(&of_core, of_task, memory, identity(), JOURNAL_BLOCKS).await.map_err(ImportError::from)
+                format(&of_core, of_task, memory, new_pool()).await.map_err(ImportError::from)
             } else {
                 import(&of_core, of_task, memory).await
             };

@@ -6,8 +6,8 @@
 //! | repairable | something is wrong, and nothing is lost: a copy of it is good |
 //! | data lost | contents are gone, or cannot be trusted |
 
-use block::Lba;
 use core::fmt;
+use ondisk::thin::Address;
 use thiserror::Error;
 
 mod home;
@@ -119,13 +119,13 @@ pub struct Place {
     pub volume: Option<u32>,
     /// Unit of 64 KiB within it, or the first one that is concerned.
     pub unit: Option<u64>,
-    /// Block of the drive.
-    pub lba: Option<Lba>,
+    /// Block of the pool.
+    pub at: Option<Address>,
 }
 
 impl Place {
-    pub(crate) fn block(lba: Lba) -> Self {
-        Self { lba: Some(lba), ..Self::default() }
+    pub(crate) fn block(at: Address) -> Self {
+        Self { at: Some(at), ..Self::default() }
     }
 
     pub(crate) fn volume(volume: u32) -> Self {
@@ -133,19 +133,22 @@ impl Place {
     }
 
     pub(crate) fn unit(volume: u32, unit: u64) -> Self {
-        Self { volume: Some(volume), unit: Some(unit), lba: None }
+        Self { volume: Some(volume), unit: Some(unit), at: None }
     }
 
-    pub(crate) fn at(self, lba: Lba) -> Self {
-        Self { lba: Some(lba), ..self }
+    pub(crate) fn at(self, at: Address) -> Self {
+        Self { at: Some(at), ..self }
     }
 }
 
 impl fmt::Display for Place {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let mut separator = "";
-        let parts =
-            [("volume", self.volume.map(u64::from)), ("unit", self.unit), ("block", self.lba.map(|l| l.0))];
+        let parts = [
+            ("volume", self.volume.map(u64::from)),
+            ("unit", self.unit),
+            ("block", self.at.map(|at| at.lba.0)),
+        ];
         for (what, number) in parts {
             if let Some(number) = number {
                 write!(f, "{separator}{what} {number}")?;

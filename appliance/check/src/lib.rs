@@ -32,7 +32,7 @@
 //!   it looks like a power cut before they were written;
 //! - what lies in free units.
 //!
-//! Memory: 16 bytes for each unit of the segments that are in use (256 MiB for 1 TiB of data), some 100 for each node.
+//! Memory: 24 bytes for each unit of the segments that are in use (384 MiB for 1 TiB of data), some 100 for each node.
 //!
 //! Not here: opening drives, and what people see (`ironbay`); repair.
 #![forbid(unsafe_code)]

@@ -11,7 +11,7 @@ use crate::finding::{HomeProblem, Place, Problem};
 use crate::medium::{Fault, Medium, fetch};
 use crate::report::{Report, Summary, Units};
 use ondisk::LoadError;
-use ondisk::thin::{Au, MapNode, Pointer, Root, Superblock, ThinIdentity, ThinLayout};
+use ondisk::thin::{Address, MapNode, Member, Pointer, PoolLayout, Root, Superblock, ThinIdentity};
 
 mod dirty;
 mod homes;
@@ -39,7 +39,7 @@ pub enum Depth {
 pub(crate) struct Check<'a> {
     medium: &'a dyn Medium,
     identity: ThinIdentity,
-    layout: ThinLayout,
+    layout: PoolLayout,
     report: Report,
     /// Whether everything that the root reaches could be read.
     is_complete: bool,
@@ -57,6 +57,7 @@ pub fn check_thin(medium: &dyn Medium, depth: Depth) -> Option<Report> {
     let Some((superblock, layout)) = superblock else { return Some(report) };
     let identity = superblock.identity;
     let dirty = Dirty::default();
+    let Some(layout) = PoolLayout::new([layout]) else { return Some(report) };
     let mut check = Check { medium, identity, layout, report, is_complete: true, depth, dirty };
     check.superblock(&superblock);
     if let Some(root) = check.root() {
@@ -66,6 +67,16 @@ pub fn check_thin(medium: &dyn Medium, depth: Depth) -> Option<Report> {
 }
 
 impl Check<'_> {
+    /// A block of the pool.
+    fn fetch(&self, at: Address) -> Result<Box<[u8]>, Fault> {
+        fetch(self.medium, at.lba)
+    }
+
+    /// Whose blocks lie on a drive.
+    fn owner(&self, _: Member) -> ThinIdentity {
+        self.identity
+    }
+
     fn found(&mut self, problem: impl Into<Problem>, place: Place) {
         self.report.add(problem, place);
     }
@@ -104,13 +115,13 @@ impl Check<'_> {
     }
 
     fn usable(&self) -> u64 {
-        (0..self.layout.aus()).fold(0, |sum, au| sum.saturating_add(u64::from(self.layout.is_usable(Au(au)))))
+        self.layout.usable().fold(0, |sum, _| sum.saturating_add(1))
     }
 
     /// A node of a map.
     fn node(&self, pointer: &Pointer, level: u8, first_unit: u64) -> Result<MapNode, Fault> {
-        let bytes = fetch(self.medium, pointer.lba)?;
-        Ok(MapNode::decode(&bytes, pointer, (level, first_unit), self.identity)?)
+        let bytes = self.fetch(pointer.at)?;
+        Ok(MapNode::decode(&bytes, pointer, (level, first_unit), self.owner(pointer.at.member))?)
     }
 }
 

@@ -23,8 +23,8 @@
 
 use crate::engine::{Engine, EngineError, State, Volume};
 use crate::map::{Map, NodeId};
-use block::{BLOCK_SIZE, BlockDevice, Lba, Op};
-use ondisk::thin::{HOMES, Pointer, Root, TABLE_ENTRIES, VolumeEntry, VolumeTable};
+use block::{BLOCK_SIZE, BlockDevice, Op};
+use ondisk::thin::{Address, Pointer, Root, TABLE_ENTRIES, VolumeEntry, VolumeTable};
 
 impl<D: BlockDevice> Engine<D> {
     /// Writes a checkpoint: afterwards an import needs no journal block that was full when it began.
@@ -68,9 +68,10 @@ impl<D: BlockDevice> Engine<D> {
             tables,
             dirty: self.state.borrow().bitmap.indexes,
         };
-        for home in 0..HOMES {
-            let lba = self.layout.root_lba(Root::slot(generation, home));
-            self.put(lba, &root.encode(lba, self.identity)).await?;
+        let drives = self.drives();
+        for (member, home) in drives.homes() {
+            let at = drives.root_at(member, Root::slot(generation, home));
+            self.put(at, &root.encode(at.lba, drives.owner(member))).await?;
         }
         self.flush().await?;
         self.journal.forget_before(first);
@@ -79,10 +80,10 @@ impl<D: BlockDevice> Engine<D> {
         state.generation = generation;
         let mark = self.journal.mark();
         state.unsettled.retain(|_, (_, until)| *until > mark);
-        let old_tables = core::mem::replace(&mut state.tables, root.tables.iter().map(|p| p.lba).collect());
+        let old_tables = core::mem::replace(&mut state.tables, root.tables.iter().map(|p| p.at).collect());
         let stale = core::mem::take(&mut state.map.stale);
-        for lba in stale.into_iter().chain(old_tables).chain(stale_bitmap) {
-            state.space.release_node(lba);
+        for at in stale.into_iter().chain(old_tables).chain(stale_bitmap) {
+            state.space.release_node(at);
         }
         Ok(())
     }
@@ -91,20 +92,20 @@ impl<D: BlockDevice> Engine<D> {
     async fn write_nodes(&self, generation: u64) -> Result<Vec<VolumeEntry>, EngineError> {
         let mut volume = 0;
         loop {
-            let (lba, bytes) = {
+            let (at, bytes) = {
                 let mut state = self.state.borrow_mut();
                 let Some((number, id, first_unit)) = state.pending_from(volume) else {
                     return Ok(state.volumes.iter().map(entry(&state.map)).collect());
                 };
                 volume = number;
-                let lba = self.allocate_node(&mut state)?;
+                let at = self.allocate_node(&mut state)?;
                 let (bytes, pointer) =
-                    state.map.to_store(id).encode(first_unit, generation, lba, self.identity);
+                    state.map.to_store(id).encode(first_unit, generation, at, self.owner(at.member));
                 // From here on it may change again.
                 state.map.place(id, pointer);
-                (lba, bytes)
+                (at, bytes)
             };
-            self.put(lba, &bytes).await?;
+            self.put(at, &bytes).await?;
         }
     }
 
@@ -115,25 +116,25 @@ impl<D: BlockDevice> Engine<D> {
     ) -> Result<Vec<Pointer>, EngineError> {
         let mut pointers = Vec::new();
         for (entries, index) in entries.chunks(TABLE_ENTRIES).zip(0..) {
-            let lba = self.allocate_node(&mut self.state.borrow_mut())?;
+            let at = self.allocate_node(&mut self.state.borrow_mut())?;
             let table = VolumeTable { index, entries: entries.to_vec() };
-            let (bytes, pointer) = table.encode(generation, lba, self.identity);
-            self.put(lba, &bytes).await?;
+            let (bytes, pointer) = table.encode(generation, at, self.owner(at.member));
+            self.put(at, &bytes).await?;
             pointers.push(pointer);
         }
         Ok(pointers)
     }
 
-    pub(crate) fn allocate_node(&self, state: &mut State) -> Result<Lba, EngineError> {
+    pub(crate) fn allocate_node(&self, state: &mut State) -> Result<Address, EngineError> {
         let found = state.space.allocate_node();
         assert!(found.is_some() || state.is_frozen, "room for nodes is kept");
         found.ok_or(EngineError::Full)
     }
 
-    pub(crate) async fn put(&self, lba: Lba, bytes: &[u8]) -> Result<(), EngineError> {
+    pub(crate) async fn put(&self, at: Address, bytes: &[u8]) -> Result<(), EngineError> {
         let mut buf = (self.memory)(BLOCK_SIZE);
         buf.as_mut().copy_from_slice(bytes);
-        self.run(Op::Write { lba, buf, fua: false }).await
+        self.run(at.member, Op::Write { lba: at.lba, buf, fua: false }).await
     }
 }
 

@@ -1,4 +1,4 @@
-//! The engine of one drive: what all requests share, and the rules of admission.
+//! The engine of one pool: what all requests share, and the rules of admission.
 //!
 //! | claim | who | why |
 //! |---|---|---|
@@ -16,6 +16,7 @@
 //! waits for the one that runs, without closing the door meanwhile. (It could instead make the checkpoint begin again; then
 //! snapshots in a row would keep it from ever ending.)
 
+use crate::drives::Drives;
 use crate::import::ImportError;
 use crate::journal::{Journal, JournalFailed};
 use crate::limits::{JOURNAL_RESERVE, NODE_RESERVE, NODE_WORK, PAGES_MAX, TASKS_MAX};
@@ -23,19 +24,16 @@ use crate::map::{Map, NodeId};
 use crate::pages::Bitmap;
 use crate::space::Space;
 use crate::sums::Sums;
-use block::{BlockDevice, Blocks, Lba, MediaError, Op};
+use block::{BlockDevice, Blocks, MediaError, Op};
 use core::cell::{Cell, RefCell};
 use core::pin::Pin;
 use ondisk::Name;
-use ondisk::thin::{Au, Lsn, ThinIdentity, ThinLayout, VolumeKind};
+use ondisk::thin::{Address, Au, Lsn, Member, ThinIdentity, VolumeKind};
 use std::collections::{BTreeMap, VecDeque};
 use std::rc::Rc;
 use task::{Claims, Core, Devices, Guard, Mode, WaitQueue};
 use thiserror::Error;
 use uuid::Uuid;
-
-/// The one drive.
-pub(crate) const DRIVE: usize = 0;
 
 /// Gives buffers that the drive can reach.
 pub type Memory<B> = dyn Fn(usize) -> B;
@@ -99,7 +97,7 @@ pub(crate) struct State {
     pub(crate) next_volume: u32,
     pub(crate) generation: u64,
     /// Places of the volume table that the last root names.
-    pub(crate) tables: Vec<Lba>,
+    pub(crate) tables: Vec<Address>,
     pub(crate) bitmap: Bitmap,
     /// By unit: blocks that were written for the first time by a record that an import would still compare.
     pub(crate) unsettled: BTreeMap<Au, (u16, Lsn)>,
@@ -110,12 +108,12 @@ pub(crate) struct State {
     pub(crate) damage: Vec<ImportError>,
 }
 
-/// The thin engine of one drive. Its methods are called by the tasks of one executor.
+/// The thin engine of one pool. Its methods are called by the tasks of one executor.
 pub struct Engine<D: BlockDevice> {
     pub(crate) devices: Rc<Devices<D>>,
     pub(crate) memory: Rc<Memory<D::Buf>>,
-    pub(crate) identity: ThinIdentity,
-    pub(crate) layout: ThinLayout,
+    drives: RefCell<Rc<Drives>>,
+    /// Whether anything that was written may need a flush to be durable.
     pub(crate) is_volatile: bool,
     turn: Claims,
     pub(crate) checkpoints: Checkpoints,
@@ -155,7 +153,7 @@ pub type Background = Pin<Box<dyn Future<Output = ()>>>;
 
 impl<D: BlockDevice> core::fmt::Debug for Engine<D> {
     fn fmt(&self, f: &mut core::fmt::Formatter<'_>) -> core::fmt::Result {
-        f.debug_struct("Engine").field("identity", &self.identity).finish_non_exhaustive()
+        f.debug_struct("Engine").field("drives", &self.drives).finish_non_exhaustive()
     }
 }
 
@@ -164,18 +162,17 @@ impl<D: BlockDevice> Engine<D> {
         core: &Rc<Core>,
         devices: Rc<Devices<D>>,
         memory: Rc<Memory<D::Buf>>,
-        identity: ThinIdentity,
-        layout: ThinLayout,
+        drives: Drives,
     ) -> Self {
-        let is_volatile = devices.with(DRIVE, |d| d.geometry().is_volatile);
+        let (is_volatile, layout) = (drives.is_volatile(), &drives.layout);
         let state = State {
             map: Map::default(),
-            space: Space::new(&layout),
+            space: Space::new(layout),
             volumes: BTreeMap::new(),
             next_volume: 1,
             generation: 0,
             tables: Vec::new(),
-            bitmap: Bitmap::new(&layout),
+            bitmap: Bitmap::new(layout),
             unsettled: BTreeMap::new(),
             leaving: VecDeque::new(),
             is_frozen: false,
@@ -184,8 +181,6 @@ impl<D: BlockDevice> Engine<D> {
         Self {
             devices,
             memory,
-            identity,
-            layout,
             is_volatile,
             turn: Claims::new(core, TASKS_MAX),
             checkpoints: Checkpoints {
@@ -198,10 +193,25 @@ impl<D: BlockDevice> Engine<D> {
             claims: Claims::new(core, TASKS_MAX),
             journal: Journal::new(core, TASKS_MAX, layout.journal_blocks(), is_volatile),
             state: RefCell::new(state),
-            sums: RefCell::new(Sums::new(&layout, PAGES_MAX)),
+            sums: RefCell::new(Sums::new(layout.clone(), PAGES_MAX)),
             pages: WaitQueue::new(core, TASKS_MAX),
             sum_turns: Claims::new(core, TASKS_MAX),
+            drives: RefCell::new(Rc::new(drives)),
         }
+    }
+
+    /// The drives of the pool, as they are now.
+    pub(crate) fn drives(&self) -> Rc<Drives> {
+        self.drives.borrow().clone()
+    }
+
+    /// Whose blocks lie on a drive.
+    pub(crate) fn owner(&self, member: Member) -> ThinIdentity {
+        self.drives.borrow().owner(member)
+    }
+
+    fn device(&self, member: Member) -> usize {
+        self.drives.borrow().device(member)
     }
 
     /// What the import could not load of the pool. If there is anything, the pool is frozen: reads of what it concerns fail, a
@@ -237,9 +247,12 @@ impl<D: BlockDevice> Engine<D> {
     async fn write_journal(self: Rc<Self>) {
         let mut buf = (self.memory)(block::BLOCK_SIZE);
         loop {
-            let place = |sequence| self.layout.journal_lba(sequence);
-            let (lba, fua, settled) = self.journal.next_block(self.identity, place, buf.as_mut()).await;
-            let completion = self.devices.run(DRIVE, Op::Write { lba, buf, fua }).await;
+            let drives = self.drives();
+            let place = |sequence| drives.layout.journal_at(sequence).lba;
+            let owner = drives.owner(Member::FIRST);
+            let (lba, fua, settled) = self.journal.next_block(owner, place, buf.as_mut()).await;
+            let completion =
+                self.devices.run(drives.device(Member::FIRST), Op::Write { lba, buf, fua }).await;
             self.journal.written(completion.result.is_ok(), fua, settled);
             if completion.result.is_err() {
                 // A block behind the one that is missing would be taken for damage at the next import.
@@ -308,7 +321,7 @@ impl<D: BlockDevice> Engine<D> {
 
     fn room(&self) -> Room {
         let state = self.state.borrow();
-        let (used, blocks) = (self.journal.used() + JOURNAL_RESERVE, self.layout.journal_blocks());
+        let (used, blocks) = (self.journal.used() + JOURNAL_RESERVE, self.journal.blocks());
         let (room, needed) = (state.space.node_room(), state.nodes_needed());
         // In a full pool a checkpoint is of use only if it gives places back.
         let gain = state.map.dirty + state.map.stale.len();
@@ -337,9 +350,18 @@ impl<D: BlockDevice> Engine<D> {
         }
         let applied = self.state.borrow().space.now();
         let covered = self.journal.begin_flush();
-        self.run(Op::Flush).await?;
+        self.flush_drives().await?;
         self.journal.flushed(covered);
         self.state.borrow_mut().space.set_durable(applied);
+        Ok(())
+    }
+
+    /// Every drive makes durable what it has.
+    async fn flush_drives(&self) -> Result<(), EngineError> {
+        let drives = self.drives();
+        for (member, _) in drives.layout.members() {
+            self.run(member, Op::Flush).await?;
+        }
         Ok(())
     }
 
@@ -356,18 +378,18 @@ impl<D: BlockDevice> Engine<D> {
     }
 
     /// A command whose buffer is of no interest afterwards. If it was a write and failed, nothing is changed any more.
-    pub(crate) async fn run(&self, op: Op<D::Buf>) -> Result<(), EngineError> {
-        self.run_any(op).await.map(drop)
+    pub(crate) async fn run(&self, member: Member, op: Op<D::Buf>) -> Result<(), EngineError> {
+        self.run_any(member, op).await.map(drop)
     }
 
     /// A command whose buffer comes back.
-    pub(crate) async fn run_with(&self, op: Op<D::Buf>) -> Result<D::Buf, EngineError> {
-        self.run_any(op).await.map(|buf| buf.expect("a buffer comes back from its drive"))
+    pub(crate) async fn run_with(&self, member: Member, op: Op<D::Buf>) -> Result<D::Buf, EngineError> {
+        self.run_any(member, op).await.map(|buf| buf.expect("a buffer comes back from its drive"))
     }
 
-    async fn run_any(&self, op: Op<D::Buf>) -> Result<Option<D::Buf>, EngineError> {
+    async fn run_any(&self, member: Member, op: Op<D::Buf>) -> Result<Option<D::Buf>, EngineError> {
         let is_read = matches!(op, Op::Read { .. });
-        let completion = self.devices.run(DRIVE, op).await;
+        let completion = self.devices.run(self.device(member), op).await;
         if completion.result.is_err() && !is_read {
             self.state.borrow_mut().is_frozen = true;
         }
@@ -375,9 +397,14 @@ impl<D: BlockDevice> Engine<D> {
     }
 
     /// Reads into a new buffer.
-    pub(crate) async fn fetch(&self, lba: Lba, blocks: u64) -> Result<D::Buf, EngineError> {
+    pub(crate) async fn fetch(&self, at: Address, blocks: u64) -> Result<D::Buf, EngineError> {
         let len = Blocks(blocks).buffer_len().ok_or(EngineError::OutOfRange)?;
-        let completion = self.devices.run(DRIVE, Op::Read { lba, buf: (self.memory)(len) }).await;
+        self.fetch_into(at, (self.memory)(len)).await
+    }
+
+    /// Reads as much as a buffer holds.
+    pub(crate) async fn fetch_into(&self, at: Address, buf: D::Buf) -> Result<D::Buf, EngineError> {
+        let completion = self.devices.run(self.device(at.member), Op::Read { lba: at.lba, buf }).await;
         completion.result.map_err(EngineError::Media)?;
         completion.buf.ok_or(EngineError::Media(MediaError::Unreadable))
     }

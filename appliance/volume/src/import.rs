@@ -26,15 +26,16 @@
 //! old journal void: otherwise those that lie behind a gap would be taken for the continuation of the new one.
 
 use crate::change::{NewVolume, apply_create, apply_delete, apply_grow};
-use crate::engine::{DRIVE, Engine, EngineError, Memory, State};
+use crate::drives::{Drive, Drives};
+use crate::engine::{Engine, EngineError, Memory, State};
 use crate::io::{apply_map, apply_trim};
 use crate::limits::{COMPARE_READS_MAX, JOURNAL_BLOCKS_MIN, ZERO_BLOCKS_MAX};
 use crate::rules;
 use block::{BLOCK_SIZE, BlockDevice, Blocks, Geometry, Lba, MediaError, Op};
 use core::ops::Range;
 use ondisk::thin::{
-    Au, HOMES, HomeSlot, JournalBlock, JournalHead, JournalRecord, Lsn, MapRecord, Root, Superblock,
-    ThinIdentity, data_checksum,
+    Address, Au, HOMES, HomeSlot, JournalBlock, JournalHead, JournalRecord, Lsn, MapRecord, Member,
+    PoolLayout, Root, Superblock, ThinIdentity, data_checksum,
 };
 use ondisk::{Inconsistency, LoadError, Name};
 use std::collections::BTreeMap;
@@ -61,24 +62,24 @@ pub enum ImportError {
         generation: u64,
     },
     /// A block that the root needs, or the next one of the journal, cannot be read.
-    #[error("block {lba} cannot be read")]
+    #[error("{at} cannot be read")]
     Unreadable {
         /// Where.
-        lba: u64,
+        at: Address,
     },
     /// A block that the root needs, or the next one of the journal, is damaged.
-    #[error("block {lba}: {error}")]
+    #[error("{at}: {error}")]
     Damaged {
         /// Where.
-        lba: u64,
+        at: Address,
         /// How.
         error: LoadError,
     },
     /// Something else lies where a block was durable before the root that needs it was written.
-    #[error("block {lba} was durable, and now {error}: the drive does not keep what it confirms")]
+    #[error("{at} was durable, and now {error}: the drive does not keep what it confirms")]
     NotKept {
         /// Where.
-        lba: u64,
+        at: Address,
         /// What is there.
         error: LoadError,
     },
@@ -91,8 +92,8 @@ pub enum ImportError {
         sequence: u64,
     },
     /// A good block says what cannot be, beside what is known already.
-    #[error("block {0} contradicts what the others say")]
-    Impossible(u64),
+    #[error("{0} contradicts what the others say")]
+    Impossible(Address),
     /// More drives belong to the pool than one.
     #[error("the pool has {0} drives, and only one can be served")]
     Members(u16),
@@ -104,16 +105,16 @@ pub enum ImportError {
 impl ImportError {
     /// Why a block that a root reaches is not the one that it means. A root is written when everything below it is durable, so
     /// something else that is whole in its place is not damage: a write was lost, or a flush was a lie.
-    pub(crate) fn of_node(lba: Lba, error: LoadError) -> Self {
+    pub(crate) fn of_node(at: Address, error: LoadError) -> Self {
         match error {
             LoadError::Blank | LoadError::NotOurs | LoadError::Inconsistent(Inconsistency::OtherNode) => {
-                Self::NotKept { lba: lba.0, error }
+                Self::NotKept { at, error }
             }
             LoadError::Truncated { .. }
             | LoadError::Version { .. }
             | LoadError::Checksum { .. }
             | LoadError::Misplaced { .. }
-            | LoadError::Inconsistent(_) => Self::Damaged { lba: lba.0, error },
+            | LoadError::Inconsistent(_) => Self::Damaged { at, error },
         }
     }
 }
@@ -165,19 +166,24 @@ pub async fn format<D: BlockDevice>(
     };
     let layout = superblock.layout().filter(|_| journal_blocks >= JOURNAL_BLOCKS_MIN);
     let layout = layout.ok_or(EngineError::OutOfRange)?;
-    let engine = Engine::empty(core, devices, memory, identity, layout);
-    for home in 0..HOMES {
-        engine.zero(layout.home_lba(home), 1).await?;
+    let layout = PoolLayout::new([layout]).ok_or(EngineError::OutOfRange)?;
+    let drives = Drives { all: vec![Drive::new(&devices, 0, identity)], layout };
+    let engine = Engine::empty(core, devices, memory, drives);
+    let drives = engine.drives();
+    for (member, home) in drives.homes() {
+        engine.zero(drives.home_at(member, home), 1).await?;
     }
     engine.flush().await?;
-    for slot in (0..HOMES).flat_map(|home| [0, 1].map(|parity| HomeSlot { home, parity })) {
-        engine.zero(layout.root_lba(slot), 1).await?;
+    for (member, home) in drives.homes() {
+        for parity in 0..2 {
+            engine.zero(drives.root_at(member, HomeSlot { home, parity }), 1).await?;
+        }
     }
-    engine.zero(layout.journal_lba(0), journal_blocks).await?;
+    engine.zero(drives.layout.journal_at(0), journal_blocks).await?;
     engine.checkpoint_inside().await?;
-    for home in 0..HOMES {
-        let lba = layout.home_lba(home);
-        engine.put(lba, &superblock.encode(home, lba)).await?;
+    for (member, home) in drives.homes() {
+        let at = drives.home_at(member, home);
+        engine.put(at, &superblock.encode(home, at.lba)).await?;
     }
     engine.flush().await?;
     Ok(engine)
@@ -197,9 +203,11 @@ pub async fn import<D: BlockDevice>(
     let superblock = find_superblock(&devices, memory.as_ref()).await?;
     let layout = superblock.layout().filter(|_| superblock.blocks <= capacity).ok_or(ImportError::Shrank)?;
     rules::check_superblock(&superblock)?;
-    let engine = Engine::empty(core, devices, memory, superblock.identity, layout);
+    let layout = PoolLayout::new([layout]).ok_or(ImportError::Shrank)?;
+    let drives = Drives { all: vec![Drive::new(&devices, 0, superblock.identity)], layout };
+    let engine = Engine::empty(core, devices, memory, drives);
     let root = engine.find_root().await?;
-    rules::check_root(&root, &layout)?;
+    rules::check_root(&root, &engine.drives())?;
     engine.load(&root).await?;
     engine.load_bitmap(&root).await?;
     let next = engine.replay(&root).await?;
@@ -219,7 +227,7 @@ pub async fn import<D: BlockDevice>(
 /// Of a drive that can be used: a block is old or new after a loss of power, never half of each. Overwrites in place, homes
 /// and the end of the journal rely on that.
 fn geometry<D: BlockDevice>(devices: &Devices<D>) -> Result<Geometry, EngineError> {
-    let geometry = devices.with(DRIVE, |d| d.geometry());
+    let geometry = devices.with(0, |d| d.geometry());
     if geometry.is_block_atomic { Ok(geometry) } else { Err(EngineError::TearsBlocks) }
 }
 
@@ -227,13 +235,13 @@ async fn find_superblock<D: BlockDevice>(
     devices: &Devices<D>,
     memory: &Memory<D::Buf>,
 ) -> Result<Superblock, ImportError> {
-    let aus = devices.with(DRIVE, |d| d.geometry().blocks.0) / ondisk::thin::AU_BLOCKS;
+    let aus = devices.with(0, |d| d.geometry().blocks.0) / ondisk::thin::AU_BLOCKS;
     let mut last = LoadError::Blank;
     for home in 0..HOMES {
         // The layout is not known yet; the homes at the end are found from the capacity.
         let au = if home < 2 { u64::from(home) } else { aus.saturating_sub(4 - u64::from(home)) };
         let lba = Lba(au * ondisk::thin::AU_BLOCKS);
-        let completion = devices.run(DRIVE, Op::Read { lba, buf: memory(BLOCK_SIZE) }).await;
+        let completion = devices.run(0, Op::Read { lba, buf: memory(BLOCK_SIZE) }).await;
         let Some(buf) = completion.buf.filter(|_| completion.result.is_ok()) else { continue };
         match Superblock::decode(buf.as_ref(), home, lba) {
             Ok(found) => return Ok(found),
@@ -245,11 +253,11 @@ async fn find_superblock<D: BlockDevice>(
 
 impl<D: BlockDevice> Engine<D> {
     /// Makes blocks blank.
-    async fn zero(&self, first: Lba, blocks: u64) -> Result<(), EngineError> {
+    async fn zero(&self, first: Address, blocks: u64) -> Result<(), EngineError> {
         let mut done = 0;
         while done < blocks {
-            let (lba, piece) = (Lba(first.0 + done), Blocks((blocks - done).min(ZERO_BLOCKS_MAX)));
-            self.run(Op::WriteZeroes { lba, blocks: piece, fua: false }).await?;
+            let (lba, piece) = (Lba(first.lba.0 + done), Blocks((blocks - done).min(ZERO_BLOCKS_MAX)));
+            self.run(first.member, Op::WriteZeroes { lba, blocks: piece, fua: false }).await?;
             done += piece.0;
         }
         Ok(())
@@ -260,12 +268,13 @@ impl<D: BlockDevice> Engine<D> {
     async fn find_root(&self) -> Result<Root, ImportError> {
         let mut newest: Option<Root> = None;
         let mut is_known = [false; 2];
-        for home in 0..HOMES {
+        let drives = self.drives();
+        for (member, home) in drives.homes() {
             for parity in 0..2 {
                 let slot = HomeSlot { home, parity };
-                let lba = self.layout.root_lba(slot);
-                let Ok(buf) = self.fetch(lba, 1).await else { continue };
-                match Root::decode(buf.as_ref(), slot, lba, self.identity) {
+                let at = drives.root_at(member, slot);
+                let Ok(buf) = self.fetch(at, 1).await else { continue };
+                match Root::decode(buf.as_ref(), slot, at.lba, drives.owner(member)) {
                     Ok(root) => {
                         is_known[usize::from(parity)] = true;
                         if newest.as_ref().is_none_or(|n| n.generation < root.generation) {
@@ -286,22 +295,24 @@ impl<D: BlockDevice> Engine<D> {
     async fn replay(&self, root: &Root) -> Result<u64, ImportError> {
         let (next, settled) = self.find_end(root).await?;
         let (mut at, mut taken) = (root.journal_sequence, Taken::new());
+        let drives = self.drives();
         while at < next {
+            let by = |at| drives.layout.journal_at(at);
             for found in self.fetch_journal(root.epoch, at..next).await? {
                 let Found::Block(_, records) = found else {
                     return Err(ImportError::JournalGap { sequence: at });
                 };
                 for (record, index) in records.into_iter().zip(0..) {
-                    self.import_record(&record, self.layout.journal_lba(at))?;
+                    self.import_record(&record, by(at))?;
                     if rules::is_of_lost(&self.state.borrow(), &record) {
                         if let JournalRecord::Create { volume, .. } = record {
                             self.state.borrow_mut().next_volume = volume.saturating_add(1);
                         }
                         continue;
                     }
-                    let is_possible = rules::is_possible(&self.state.borrow(), &self.layout, &record);
+                    let is_possible = rules::is_possible(&self.state.borrow(), &drives.layout, &record);
                     if !is_possible {
-                        return Err(ImportError::Impossible(self.layout.journal_lba(at).0));
+                        return Err(ImportError::Impossible(by(at)));
                     }
                     self.replay_record(record, Lsn::new(at, index) <= settled, &mut taken).await?;
                 }
@@ -313,7 +324,7 @@ impl<D: BlockDevice> Engine<D> {
 
     /// Where the journal ends, and its last settle mark.
     async fn find_end(&self, root: &Root) -> Result<(u64, Lsn), ImportError> {
-        let window = root.journal_sequence..root.journal_sequence + self.layout.journal_blocks();
+        let window = root.journal_sequence..root.journal_sequence + self.journal.blocks();
         let (mut at, mut settled, mut end) = (window.start, Lsn(0), None);
         while at < window.end {
             for found in self.fetch_journal(root.epoch, at..window.end).await? {
@@ -335,21 +346,22 @@ impl<D: BlockDevice> Engine<D> {
 
     /// What lies at the places of journal blocks: of the first of `sequences`, and as many more as the drive reads at once.
     async fn fetch_journal(&self, epoch: u64, sequences: Range<u64>) -> Result<Vec<Found>, ImportError> {
-        let transfer_max = self.devices.with(DRIVE, |d| d.geometry().transfer_max.0);
-        let to_end_of_ring = self.layout.journal_blocks() - sequences.start % self.layout.journal_blocks();
+        let drives = self.drives();
+        let transfer_max = self.devices.with(drives.device(Member::FIRST), |d| d.geometry().transfer_max.0);
+        let to_end_of_ring = self.journal.blocks() - sequences.start % self.journal.blocks();
         let count = (sequences.end - sequences.start).min(transfer_max).min(to_end_of_ring);
         let sequences = sequences.start..sequences.start + count;
         let found = |sequence, bytes: &[u8]| {
-            let lba = self.layout.journal_lba(sequence);
-            match JournalBlock::decode(bytes, lba, self.identity) {
+            let at = drives.layout.journal_at(sequence);
+            match JournalBlock::decode(bytes, at.lba, drives.owner(at.member)) {
                 Ok((head, records)) if (head.sequence, head.epoch) == (sequence, epoch) => {
                     Found::Block(head, records)
                 }
                 Ok(_) | Err(LoadError::Blank) => Found::Other,
-                Err(error) => Found::Damaged(ImportError::Damaged { lba: lba.0, error }),
+                Err(error) => Found::Damaged(ImportError::Damaged { at, error }),
             }
         };
-        match self.fetch_metadata(self.layout.journal_lba(sequences.start), count).await {
+        match self.fetch_metadata(drives.layout.journal_at(sequences.start), count).await {
             Ok(bytes) => {
                 let blocks = bytes.as_ref().chunks(BLOCK_SIZE);
                 return Ok(sequences.zip(blocks).map(|(sequence, bytes)| found(sequence, bytes)).collect());
@@ -359,7 +371,7 @@ impl<D: BlockDevice> Engine<D> {
         }
         let mut each = Vec::new();
         for sequence in sequences {
-            each.push(match self.fetch_metadata(self.layout.journal_lba(sequence), 1).await {
+            each.push(match self.fetch_metadata(drives.layout.journal_at(sequence), 1).await {
                 Ok(bytes) => found(sequence, bytes.as_ref()),
                 Err(error @ ImportError::Unreadable { .. }) => Found::Damaged(error),
                 Err(error) => return Err(error),
@@ -369,10 +381,10 @@ impl<D: BlockDevice> Engine<D> {
     }
 
     /// Reads blocks of metadata.
-    pub(crate) async fn fetch_metadata(&self, lba: Lba, blocks: u64) -> Result<D::Buf, ImportError> {
-        self.fetch(lba, blocks).await.map_err(|error| {
+    pub(crate) async fn fetch_metadata(&self, at: Address, blocks: u64) -> Result<D::Buf, ImportError> {
+        self.fetch(at, blocks).await.map_err(|error| {
             let is_unreadable = error == EngineError::Media(MediaError::Unreadable);
-            if is_unreadable { ImportError::Unreadable { lba: lba.0 } } else { error.into() }
+            if is_unreadable { ImportError::Unreadable { at } } else { error.into() }
         })
     }
 
@@ -384,14 +396,15 @@ impl<D: BlockDevice> Engine<D> {
 
     /// Writes superblock and root into the homes that lack them, and makes durable whatever is in the cache.
     async fn repair_homes(&self, superblock: &Superblock, root: &Root) -> Result<(), EngineError> {
-        for home in 0..HOMES {
+        let drives = self.drives();
+        for (member, home) in drives.homes() {
             let (at, root_at) =
-                (self.layout.home_lba(home), self.layout.root_lba(Root::slot(root.generation, home)));
-            let copies = [(at, superblock.encode(home, at)), (root_at, root.encode(root_at, self.identity))];
-            for (lba, bytes) in copies {
-                let is_there = self.fetch(lba, 1).await.is_ok_and(|found| found.as_ref() == &*bytes);
+                (drives.home_at(member, home), drives.root_at(member, Root::slot(root.generation, home)));
+            let root = root.encode(root_at.lba, drives.owner(member));
+            for (at, bytes) in [(at, superblock.encode(home, at.lba)), (root_at, root)] {
+                let is_there = self.fetch(at, 1).await.is_ok_and(|found| found.as_ref() == &*bytes);
                 if !is_there {
-                    self.put(lba, &bytes).await?;
+                    self.put(at, &bytes).await?;
                 }
             }
         }
@@ -423,14 +436,14 @@ impl<D: BlockDevice> Engine<D> {
 
     /// Reads a block of data, several times if need be: one that was taken for unreadable, and can be read later, would show
     /// what the former owner of the unit has written.
-    async fn fetch_patiently(&self, lba: Lba) -> Result<D::Buf, EngineError> {
+    async fn fetch_patiently(&self, at: Address) -> Result<D::Buf, EngineError> {
         for _ in 1..COMPARE_READS_MAX {
-            match self.fetch(lba, 1).await {
+            match self.fetch(at, 1).await {
                 Err(EngineError::Media(MediaError::Unreadable)) => {}
                 other => return other,
             }
         }
-        self.fetch(lba, 1).await
+        self.fetch(at, 1).await
     }
 
     /// Whether the data of a map record are on the drive. What cannot be read is taken for written: then the host gets an
@@ -438,7 +451,7 @@ impl<D: BlockDevice> Engine<D> {
     async fn has_arrived(&self, map: &MapRecord) -> Result<bool, ImportError> {
         let blocks = (0..16).filter(|block| map.own.mask >> block & 1 == 1);
         for (block, sum) in blocks.zip(map.sums) {
-            match self.fetch_patiently(Lba(map.own.au.lba().0 + block)).await {
+            match self.fetch_patiently(map.own.au.block(block)).await {
                 Ok(bytes) if data_checksum(bytes.as_ref()) != sum => return Ok(false),
                 Ok(_) | Err(EngineError::Media(MediaError::Unreadable)) => {}
                 Err(error) => return Err(error.into()),

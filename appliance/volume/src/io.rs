@@ -187,7 +187,7 @@ impl<D: BlockDevice> Engine<D> {
             let start = lba_of(place.first + at);
             let follows = |n: u32| match (start, lba_of(place.first + at + n)) {
                 (None, None) => true,
-                (Some(start), Some(next)) => next.0 == start.0 + u64::from(n),
+                (Some(start), Some(next)) => next == start.after(n),
                 _ => false,
             };
             let run = (1..place.blocks - at).find(|n| !follows(*n)).unwrap_or(place.blocks - at);

@@ -128,6 +128,11 @@ impl Journal {
         }
     }
 
+    /// Blocks of the ring.
+    pub(crate) fn blocks(&self) -> u64 {
+        self.blocks
+    }
+
     /// Blocks in use since the last root.
     pub(crate) fn used(&self) -> u64 {
         self.next.get() - self.first.get()

@@ -24,6 +24,7 @@
 mod bitmap;
 mod change;
 mod checkpoint;
+mod drives;
 mod engine;
 mod import;
 mod io;

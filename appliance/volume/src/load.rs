@@ -7,8 +7,11 @@ use crate::engine::{Engine, Volume};
 use crate::import::ImportError;
 use crate::map::{Body, NodeId};
 use crate::rules;
-use block::{BlockDevice, Lba};
-use ondisk::thin::{Au, LEAF_UNITS, Leaf, MapNode, NODE_POINTERS, Pointer, Root, VolumeEntry, VolumeTable};
+use block::BlockDevice;
+use ondisk::thin::{
+    Address, Au, LEAF_UNITS, Leaf, MapNode, Member, NODE_POINTERS, Pointer, Root, ThinIdentity, VolumeEntry,
+    VolumeTable,
+};
 use std::collections::BTreeMap;
 
 /// A node that is loaded: what named it, its level and first unit.
@@ -16,7 +19,7 @@ type Loaded = (NodeId, Pointer, (u8, u64));
 
 /// What a root is to be loaded into.
 struct Loading {
-    nodes: BTreeMap<Lba, Loaded>,
+    nodes: BTreeMap<Address, Loaded>,
 }
 
 impl<D: BlockDevice> Engine<D> {
@@ -26,21 +29,21 @@ impl<D: BlockDevice> Engine<D> {
         self.state.borrow_mut().next_volume = root.next_volume;
         for (pointer, index) in root.tables.iter().zip(0..) {
             let table =
-                self.fetch_node(pointer, |bytes| VolumeTable::decode(bytes, pointer, index, self.identity));
+                self.fetch_node(pointer, |bytes, owner| VolumeTable::decode(bytes, pointer, index, owner));
             let Some(table) = table.await? else { continue };
-            self.place_node(pointer.lba)?;
-            self.state.borrow_mut().tables.push(pointer.lba);
+            self.place_node(pointer.at)?;
+            self.state.borrow_mut().tables.push(pointer.at);
             for entry in table.entries {
                 if !rules::is_possible_volume(&self.state.borrow(), &entry) {
-                    return Err(ImportError::Impossible(pointer.lba.0));
+                    return Err(ImportError::Impossible(pointer.at));
                 }
                 self.load_volume(entry, &mut loading).await?;
             }
         }
         let state = self.state.borrow();
         let is_all = usize::try_from(root.volume_count).is_ok_and(|count| count == state.volumes.len());
-        let lba = self.layout.root_lba(Root::slot(root.generation, 0));
-        if is_all || !state.damage.is_empty() { Ok(()) } else { Err(ImportError::Impossible(lba.0)) }
+        let at = self.drives().root_at(Member::FIRST, Root::slot(root.generation, 0));
+        if is_all || !state.damage.is_empty() { Ok(()) } else { Err(ImportError::Impossible(at)) }
     }
 
     async fn load_volume(&self, entry: VolumeEntry, loading: &mut Loading) -> Result<(), ImportError> {
@@ -57,17 +60,17 @@ impl<D: BlockDevice> Engine<D> {
     async fn fetch_node<T>(
         &self,
         pointer: &Pointer,
-        decode: impl FnOnce(&[u8]) -> Result<T, ondisk::LoadError>,
+        decode: impl FnOnce(&[u8], ThinIdentity) -> Result<T, ondisk::LoadError>,
     ) -> Result<Option<T>, ImportError> {
-        let lba = pointer.lba.0;
-        if !self.layout.is_usable_lba(pointer.lba) {
-            return Err(ImportError::Impossible(lba));
+        let at = pointer.at;
+        if !self.drives().layout.is_usable_at(at) {
+            return Err(ImportError::Impossible(at));
         }
-        let error = match self.fetch_metadata(pointer.lba, 1).await {
-            Ok(bytes) => match decode(bytes.as_ref()) {
+        let error = match self.fetch_metadata(at, 1).await {
+            Ok(bytes) => match decode(bytes.as_ref(), self.owner(at.member)) {
                 Ok(found) => return Ok(Some(found)),
                 Err(error) => {
-                    let error = ImportError::of_node(pointer.lba, error);
+                    let error = ImportError::of_node(at, error);
                     if matches!(error, ImportError::NotKept { .. }) {
                         // Who knows what else is not as the maps say.
                         return Err(error);
@@ -92,15 +95,14 @@ impl<D: BlockDevice> Engine<D> {
     ) -> core::pin::Pin<Box<dyn Future<Output = Result<NodeId, ImportError>> + 'a>> {
         Box::pin(async move {
             let place = (level, first_unit);
-            if let Some((id, meant, at)) = loading.nodes.get(&pointer.lba).copied() {
+            if let Some((id, meant, at)) = loading.nodes.get(&pointer.at).copied() {
                 if (meant, at) != (*pointer, place) {
-                    return Err(ImportError::Impossible(pointer.lba.0));
+                    return Err(ImportError::Impossible(pointer.at));
                 }
                 self.state.borrow_mut().map.retain(id);
                 return Ok(id);
             }
-            let node =
-                self.fetch_node(pointer, |bytes| MapNode::decode(bytes, pointer, place, self.identity));
+            let node = self.fetch_node(pointer, |bytes, owner| MapNode::decode(bytes, pointer, place, owner));
             let body = match node.await? {
                 None => Body::Lost,
                 Some(MapNode::Leaf(entries)) => {
@@ -119,29 +121,29 @@ impl<D: BlockDevice> Engine<D> {
                     Body::Inner { level, children }
                 }
             };
-            self.place_node(pointer.lba)?;
+            self.place_node(pointer.at)?;
             let id = self.state.borrow_mut().map.add(body, Some(*pointer));
-            loading.nodes.insert(pointer.lba, (id, *pointer, place));
+            loading.nodes.insert(pointer.at, (id, *pointer, place));
             Ok(id)
         })
     }
 
     /// A node lies here, where no data may be.
-    pub(crate) fn place_node(&self, lba: Lba) -> Result<(), ImportError> {
+    pub(crate) fn place_node(&self, at: Address) -> Result<(), ImportError> {
         let mut state = self.state.borrow_mut();
-        if Au::of(lba).is_none_or(|au| state.space.refs(au) > 0) {
-            return Err(ImportError::Impossible(lba.0));
+        if Au::of(at).is_none_or(|au| state.space.refs(au) > 0) {
+            return Err(ImportError::Impossible(at));
         }
-        state.space.retain_node(lba);
+        state.space.retain_node(at);
         Ok(())
     }
 
     /// Data lie in the units of a leaf, where no node may be.
     fn place_units(&self, entries: &Leaf) -> Result<(), ImportError> {
-        let mut state = self.state.borrow_mut();
+        let (mut state, drives) = (self.state.borrow_mut(), self.drives());
         for piece in entries.iter().flatten().flat_map(|e| core::iter::once(e.own).chain(e.base)) {
-            if !self.layout.is_usable(piece.au) || state.space.has_nodes(piece.au) {
-                return Err(ImportError::Impossible(piece.au.lba().0));
+            if !drives.layout.is_usable(piece.au) || state.space.has_nodes(piece.au) {
+                return Err(ImportError::Impossible(piece.au.start()));
             }
             state.space.retain(piece.au);
         }

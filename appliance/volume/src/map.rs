@@ -20,8 +20,7 @@
 //! written, which is whole, only older, and stays changed for the next checkpoint.
 
 use crate::space::Space;
-use block::Lba;
-use ondisk::thin::{Au, LEAF_UNITS, Leaf, MapEntry, MapNode, NODE_POINTERS, Piece, Pointer};
+use ondisk::thin::{Address, Au, LEAF_UNITS, Leaf, MapEntry, MapNode, NODE_POINTERS, Piece, Pointer};
 
 /// Names a node in memory.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -58,7 +57,7 @@ pub(crate) struct Map {
     /// Inner nodes that were never stored. When they are, changes below may keep them changed: they need two places then.
     pub(crate) unplaced_inner: usize,
     /// Places that the last root names and the next one does not.
-    pub(crate) stale: Vec<Lba>,
+    pub(crate) stale: Vec<Address>,
     /// One more with each checkpoint that begins.
     round: u64,
 }
@@ -236,7 +235,7 @@ impl Map {
         self.free.push(id);
         self.dirty -= usize::from(node.changed.is_some());
         match node.stored {
-            Some(pointer) => self.stale.push(pointer.lba),
+            Some(pointer) => self.stale.push(pointer.at),
             None => self.unplaced_inner -= usize::from(matches!(node.body, Body::Inner { .. })),
         }
         match node.body {
@@ -304,7 +303,7 @@ impl Map {
         let (is_clean, old) = (node.changed.is_none(), node.stored.replace(pointer));
         self.dirty -= usize::from(is_clean);
         match old {
-            Some(old) => self.stale.push(old.lba),
+            Some(old) => self.stale.push(old.at),
             None => self.unplaced_inner -= usize::from(is_inner.is_some()),
         }
     }
@@ -312,8 +311,8 @@ impl Map {
 
 #[cfg(test)]
 impl Map {
-    pub(crate) fn places(&self) -> impl Iterator<Item = Lba> {
-        self.nodes.iter().flatten().filter_map(|node| node.stored).map(|pointer| pointer.lba)
+    pub(crate) fn places(&self) -> impl Iterator<Item = Address> {
+        self.nodes.iter().flatten().filter_map(|node| node.stored).map(|pointer| pointer.at)
     }
 
     pub(crate) fn refs(&self, id: NodeId) -> u32 {

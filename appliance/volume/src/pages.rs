@@ -16,13 +16,13 @@
 //! | page, flush, root without the region | as the first |
 
 use crate::ImportError;
-use crate::engine::{DRIVE, Engine, EngineError};
+use crate::engine::{Engine, EngineError};
 use crate::sums::{Room, Store, SumCounts, UNIT_BLOCKS, Verdict};
-use block::{BLOCK_SIZE, BlockDevice, Lba, MediaError, Op};
+use block::{BLOCK_SIZE, BlockDevice, MediaError, Op};
 use ondisk::LoadError;
 use ondisk::thin::{
-    Au, DirtyNode, JournalRecord, NODE_POINTERS, Pointer, REGION_BLOCKS, Region, Root, SumPage, ThinLayout,
-    data_checksum,
+    Address, Au, DirtyNode, JournalRecord, NODE_POINTERS, Pointer, PoolLayout, REGION_BLOCKS, Region, Root,
+    SumPage, data_checksum,
 };
 use task::{Mode, join};
 
@@ -69,14 +69,14 @@ pub(crate) struct Bitmap {
 }
 
 impl Bitmap {
-    pub(crate) fn new(layout: &ThinLayout) -> Self {
+    pub(crate) fn new(layout: &PoolLayout) -> Self {
         let blocks = layout.regions().div_ceil(DirtyNode::REGIONS) as usize;
         Self { bits: vec![None; blocks], indexes: [None; DirtyNode::INDEXES] }
     }
 
     /// Its blocks on the drive.
-    pub(crate) fn places(&self) -> impl Iterator<Item = Lba> {
-        self.bits.iter().chain(&self.indexes).flatten().map(|pointer| pointer.lba)
+    pub(crate) fn places(&self) -> impl Iterator<Item = Address> {
+        self.bits.iter().chain(&self.indexes).flatten().map(|pointer| pointer.at)
     }
 
     /// Blocks of it, at the most.
@@ -115,18 +115,15 @@ impl<D: BlockDevice> Engine<D> {
         buf: D::Buf,
         care: Care,
     ) -> Result<D::Buf, Fault<D::Buf>> {
-        let region = Region::of(au);
-        let lba = Lba(au.lba().0 + u64::from(first));
+        let region = self.drives().region_of(au);
         let needs_page = self.sums.borrow().needs_page(au, first, buf.as_ref().len() / BLOCK_SIZE);
-        let data = self.devices.run(DRIVE, Op::Read { lba, buf });
-        let completion = if needs_page {
-            let (completion, _) = join(data, self.load_page(region)).await;
-            completion
+        let data = self.fetch_into(au.block(first), buf);
+        let buf = if needs_page {
+            let (read, _) = join(data, self.load_page(region)).await;
+            read?
         } else {
-            data.await
+            data.await?
         };
-        completion.result.map_err(EngineError::Media)?;
-        let buf = completion.buf.ok_or(EngineError::Media(MediaError::Unreadable))?;
         let (found, count) = sums_of(buf.as_ref());
         let verdict = self.sums.borrow_mut().compare(au, first, &found[..count]);
         match (verdict, care) {
@@ -163,7 +160,7 @@ impl<D: BlockDevice> Engine<D> {
         is_new: bool,
         beside: impl Future<Output = Result<T, E>>,
     ) -> (Result<D::Buf, EngineError>, Option<Result<T, E>>) {
-        let region = Region::of(au);
+        let region = self.drives().region_of(au);
         let (sums, count) = sums_of(buf.as_ref());
         loop {
             // A checkpoint may clean the region while this waits for a page.
@@ -182,8 +179,9 @@ impl<D: BlockDevice> Engine<D> {
                 break;
             }
         }
-        let lba = Lba(au.lba().0 + u64::from(first));
-        let (data, beside) = join(self.run_with(Op::Write { lba, buf, fua: false }), beside).await;
+        let at = au.block(first);
+        let write = Op::Write { lba: at.lba, buf, fua: false };
+        let (data, beside) = join(self.run_with(at.member, write), beside).await;
         let mut state = self.sums.borrow_mut();
         if data.is_err() {
             state.doubt(au);
@@ -241,10 +239,11 @@ impl<D: BlockDevice> Engine<D> {
     }
 
     async fn fetch_page(&self, region: Region) -> Result<(), EngineError> {
-        let lba = self.layout.sums_lba(region);
-        let read = self.fetch(lba, 1).await;
+        let at = self.drives().sums_at(region);
+        let read = self.fetch(at, 1).await;
         let mut sums = self.sums.borrow_mut();
-        let found = read.as_ref().map(|bytes| SumPage::decode(bytes.as_ref(), lba, self.identity));
+        let owner = self.owner(at.member);
+        let found = read.as_ref().map(|bytes| SumPage::decode(bytes.as_ref(), at.lba, owner));
         let nothing = || core::iter::repeat_n(0, REGION_BLOCKS);
         let result = match found {
             Ok(Ok(found)) => {
@@ -286,8 +285,9 @@ impl<D: BlockDevice> Engine<D> {
                     self.fetch_page(region).await?;
                 }
                 Store::Write(sums) => {
-                    let lba = self.layout.sums_lba(region);
-                    let written = self.put(lba, &SumPage::encode(&sums, lba, self.identity)).await;
+                    let at = self.drives().sums_at(region);
+                    let bytes = SumPage::encode(&sums, at.lba, self.owner(at.member));
+                    let written = self.put(at, &bytes).await;
                     self.sums.borrow_mut().end_store(region, written.is_ok());
                     self.pages.wake_all();
                     return written;
@@ -307,7 +307,7 @@ impl<D: BlockDevice> Engine<D> {
     }
 
     /// For a checkpoint: writes what changed of the bitmap; gives the places that the root before needs and this one does not.
-    pub(crate) async fn write_bitmap(&self, generation: u64) -> Result<Vec<Lba>, EngineError> {
+    pub(crate) async fn write_bitmap(&self, generation: u64) -> Result<Vec<Address>, EngineError> {
         let mut stale = Vec::new();
         let blocks = self.state.borrow().bitmap.bits.len();
         for index in 0..blocks.div_ceil(NODE_POINTERS) {
@@ -329,7 +329,7 @@ impl<D: BlockDevice> Engine<D> {
             let mut state = self.state.borrow_mut();
             stale.extend(core::mem::replace(&mut state.bitmap.indexes[index], pointer));
         }
-        Ok(stale.into_iter().map(|pointer| pointer.lba).collect())
+        Ok(stale.into_iter().map(|pointer| pointer.at).collect())
     }
 
     async fn put_bitmap(
@@ -339,20 +339,20 @@ impl<D: BlockDevice> Engine<D> {
         generation: u64,
     ) -> Result<Option<Pointer>, EngineError> {
         let Some(node) = node else { return Ok(None) };
-        let lba = self.allocate_node(&mut self.state.borrow_mut())?;
-        let (bytes, pointer) = node.encode(first, generation, lba, self.identity);
-        self.put(lba, &bytes).await?;
+        let at = self.allocate_node(&mut self.state.borrow_mut())?;
+        let (bytes, pointer) = node.encode(first, generation, at, self.owner(at.member));
+        self.put(at, &bytes).await?;
         Ok(Some(pointer))
     }
 
     /// For an import: the regions that the root calls dirty; where that cannot be read, all regions are taken for dirty.
     pub(crate) async fn load_bitmap(&self, root: &Root) -> Result<(), ImportError> {
-        let blocks = self.state.borrow().bitmap.bits.len();
+        let (blocks, regions) = (self.state.borrow().bitmap.bits.len(), self.drives().layout.regions());
         for (pointer, index) in root.dirty.iter().zip(0..) {
             let Some(pointer) = pointer else { continue };
             let range = index * NODE_POINTERS..(index + 1) * NODE_POINTERS;
             if range.start >= blocks {
-                return Err(ImportError::Impossible(pointer.lba.0));
+                return Err(ImportError::Impossible(pointer.at));
             }
             self.state.borrow_mut().bitmap.indexes[index] = Some(*pointer);
             let Some(DirtyNode::Index(children)) = self.load_dirty(pointer, 1, range.start).await? else {
@@ -362,7 +362,7 @@ impl<D: BlockDevice> Engine<D> {
             for (child, block) in children.iter().zip(range) {
                 let Some(child) = child else { continue };
                 if block >= blocks {
-                    return Err(ImportError::Impossible(child.lba.0));
+                    return Err(ImportError::Impossible(child.at));
                 }
                 self.state.borrow_mut().bitmap.bits[block] = Some(*child);
                 let Some(DirtyNode::Bits(bits)) = self.load_dirty(child, 0, block).await? else {
@@ -371,8 +371,8 @@ impl<D: BlockDevice> Engine<D> {
                 };
                 for n in (0..DirtyNode::REGIONS).filter(|n| bits[*n as usize / 8] >> (n % 8) & 1 == 1) {
                     let region = Region(Self::first_of(block).0 + n);
-                    if region.0 >= self.layout.regions() {
-                        return Err(ImportError::Impossible(child.lba.0));
+                    if region.0 >= regions {
+                        return Err(ImportError::Impossible(child.at));
                     }
                     self.sums.borrow_mut().import(region, true);
                 }
@@ -393,15 +393,15 @@ impl<D: BlockDevice> Engine<D> {
         level: u8,
         block: usize,
     ) -> Result<Option<DirtyNode>, ImportError> {
-        let is_node = self.state.borrow().space.is_node(pointer.lba);
-        if !self.layout.is_usable_lba(pointer.lba) || is_node {
-            return Err(ImportError::Impossible(pointer.lba.0));
+        let is_node = self.state.borrow().space.is_node(pointer.at);
+        if !self.drives().layout.is_usable_at(pointer.at) || is_node {
+            return Err(ImportError::Impossible(pointer.at));
         }
-        self.place_node(pointer.lba)?;
-        match self.fetch_metadata(pointer.lba, 1).await {
+        self.place_node(pointer.at)?;
+        match self.fetch_metadata(pointer.at, 1).await {
             Ok(bytes) => {
                 let place = (level, Self::first_of(block));
-                Ok(DirtyNode::decode(bytes.as_ref(), pointer, place, self.identity).ok())
+                Ok(DirtyNode::decode(bytes.as_ref(), pointer, place, self.owner(pointer.at.member)).ok())
             }
             Err(ImportError::Unreadable { .. }) => Ok(None),
             Err(error) => Err(error),
@@ -409,23 +409,26 @@ impl<D: BlockDevice> Engine<D> {
     }
 
     fn import_all(&self, block: usize, end: usize) {
-        let regions = Self::first_of(block).0..Self::first_of(end).0.min(self.layout.regions());
+        let regions = Self::first_of(block).0..Self::first_of(end).0.min(self.drives().layout.regions());
         let mut sums = self.sums.borrow_mut();
         regions.for_each(|region| sums.import(Region(region), false));
     }
 
     /// For an import: the regions that a record makes dirty, whatever else becomes of it.
-    pub(crate) fn import_record(&self, record: &JournalRecord, by: Lba) -> Result<(), ImportError> {
+    pub(crate) fn import_record(&self, record: &JournalRecord, by: Address) -> Result<(), ImportError> {
+        let drives = self.drives();
         let (first, regions) = match record {
-            JournalRecord::Map(map) => (Region::of(map.own.au).0, 1),
+            JournalRecord::Map(map) => {
+                (drives.layout.region_of(map.own.au).ok_or(ImportError::Impossible(by))?.0, 1)
+            }
             JournalRecord::Dirty { first, regions } => (first.0, *regions),
             JournalRecord::Trim { .. }
             | JournalRecord::Create { .. }
             | JournalRecord::Delete { .. }
             | JournalRecord::Grow { .. } => return Ok(()),
         };
-        let end = first.checked_add(regions).filter(|end| *end <= self.layout.regions());
-        let regions = first..end.ok_or(ImportError::Impossible(by.0))?;
+        let end = first.checked_add(regions).filter(|end| *end <= drives.layout.regions());
+        let regions = first..end.ok_or(ImportError::Impossible(by))?;
         let mut sums = self.sums.borrow_mut();
         regions.for_each(|region| sums.import(Region(region), false));
         Ok(())

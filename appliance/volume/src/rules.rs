@@ -11,14 +11,15 @@
 //! | counters close to their end | an overflow |
 
 use crate::change::blocks_max;
+use crate::drives::Drives;
 use crate::engine::{EngineError, State, Volume};
 use crate::import::ImportError;
 use crate::limits::{COUNTERS_MAX, JOURNAL_BLOCKS_MIN};
-use block::Blocks;
+use block::{Blocks, Lba};
 use ondisk::Name;
 use ondisk::thin::{
-    AU_BLOCKS, JournalRecord, LEAF_UNITS, MapRecord, Piece, Root, Superblock, TABLE_ENTRIES, ThinLayout,
-    VolumeEntry, VolumeKind,
+    AU_BLOCKS, Address, JournalRecord, LEAF_UNITS, MapRecord, Member, Piece, PoolLayout, Root, Superblock,
+    TABLE_ENTRIES, VolumeEntry, VolumeKind,
 };
 use uuid::Uuid;
 
@@ -30,15 +31,16 @@ pub(crate) fn check_superblock(superblock: &Superblock) -> Result<(), ImportErro
     if superblock.member_count != 1 {
         return Err(ImportError::Members(superblock.member_count));
     }
-    if superblock.journal_blocks < JOURNAL_BLOCKS_MIN { Err(ImportError::Impossible(0)) } else { Ok(()) }
+    let at = Address { member: Member::FIRST, lba: Lba(0) };
+    if superblock.journal_blocks < JOURNAL_BLOCKS_MIN { Err(ImportError::Impossible(at)) } else { Ok(()) }
 }
 
 /// Whether the pool can go on counting from here.
-pub(crate) fn check_root(root: &Root, layout: &ThinLayout) -> Result<(), ImportError> {
+pub(crate) fn check_root(root: &Root, drives: &Drives) -> Result<(), ImportError> {
     let is_possible =
         [root.generation, root.epoch, root.journal_sequence].iter().all(|counter| *counter <= COUNTERS_MAX);
-    let lba = layout.root_lba(Root::slot(root.generation, 0));
-    if is_possible { Ok(()) } else { Err(ImportError::Impossible(lba.0)) }
+    let at = drives.root_at(Member::FIRST, Root::slot(root.generation, 0));
+    if is_possible { Ok(()) } else { Err(ImportError::Impossible(at)) }
 }
 
 /// Whether the checkpoint at the end of the import has room.
@@ -58,7 +60,7 @@ pub(crate) fn is_possible_volume(state: &State, entry: &VolumeEntry) -> bool {
 
 /// Whether a record can follow on what there is. Creation, deletion and growth of a volume are replayed once; what a map
 /// record or a trim says may be there already.
-pub(crate) fn is_possible(state: &State, layout: &ThinLayout, record: &JournalRecord) -> bool {
+pub(crate) fn is_possible(state: &State, layout: &PoolLayout, record: &JournalRecord) -> bool {
     let writable = |volume: u32| state.volumes.get(&volume).filter(|v| v.kind == VolumeKind::Volume);
     match record {
         JournalRecord::Map(map) => {
@@ -104,7 +106,7 @@ pub(crate) fn is_of_lost(state: &State, record: &JournalRecord) -> bool {
         }
 }
 
-fn is_possible_map(state: &State, layout: &ThinLayout, volume: &Volume, map: &MapRecord) -> bool {
+fn is_possible_map(state: &State, layout: &PoolLayout, volume: &Volume, map: &MapRecord) -> bool {
     let is_inside = |piece: Piece| {
         let blocks = u64::from(u16::BITS - piece.mask.leading_zeros());
         let end = map.unit.checked_mul(AU_BLOCKS).and_then(|first| first.checked_add(blocks));

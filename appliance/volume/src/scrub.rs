@@ -11,7 +11,7 @@ use crate::limits::FINDINGS_MAX;
 use crate::map::{Body, Map, NodeId};
 use crate::pages::SCRUB;
 use block::{BLOCK_SIZE, BlockDevice, MediaError, Tick};
-use ondisk::thin::{AU_BLOCKS, Au, LEAF_UNITS, MapNode, Region};
+use ondisk::thin::{AU_BLOCKS, Au, LEAF_UNITS, MapNode};
 use task::{Mode, Timers};
 
 /// How fast to scrub.
@@ -152,7 +152,7 @@ impl<D: BlockDevice> Engine<D> {
         let within = u32::try_from(block % AU_BLOCKS).unwrap_or(0);
         let place = state.map.lookup(root, unit).0.and_then(|entry| entry.block(within));
         if let Some(au) = place.and_then(Au::of) {
-            self.sums.borrow_mut().give_up(Region::of(au));
+            self.sums.borrow_mut().give_up(self.drives().region_of(au));
         }
     }
 }

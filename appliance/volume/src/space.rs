@@ -1,4 +1,7 @@
-//! Space on the drive: which units are free, how often each is used, and which are about to become free.
+//! Space on the drives: which units are free, how often each is used, and which are about to become free.
+//!
+//! New units come from the drives in turn, from each as often as its share of the free space: so all get full together, and one that
+//! was added later is not the only one that is written to. Which one is next follows from the units taken before.
 //!
 //! Nothing of this is stored. It follows from what the maps reach, so it cannot contradict them.
 //!
@@ -10,8 +13,9 @@
 
 use crate::bitmap::Bitmap;
 use crate::limits::ACTIVE_MAX;
-use block::{Blocks, Lba};
-use ondisk::thin::{AU_BLOCKS, Au, ThinLayout};
+use block::Blocks;
+use core::cmp::Reverse;
+use ondisk::thin::{AU_BLOCKS, Address, Au, Member, PoolLayout};
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 
 /// Nodes that fit a unit.
@@ -20,11 +24,20 @@ const _: () = assert!(AU_NODES as u64 == AU_BLOCKS);
 
 /// The units of one drive.
 #[derive(Debug)]
-pub(crate) struct Space {
+struct DriveSpace {
     free: Bitmap,
     /// Where the next free unit is looked for.
     cursor: usize,
     refs: Vec<u32>,
+    /// Units that it should have given so far, by its share, beyond those that it gave: in fractions of a unit, of which the free
+    /// units of all drives make a whole one.
+    credit: i64,
+}
+
+/// The units of a pool.
+#[derive(Debug)]
+pub(crate) struct Space {
+    drives: Vec<DriveSpace>,
     /// Units with nodes, and which of their blocks are used.
     nodes: BTreeMap<Au, u16>,
     /// Those of them that have room.
@@ -42,16 +55,20 @@ pub(crate) struct Space {
 }
 
 impl Space {
-    pub(crate) fn new(layout: &ThinLayout) -> Self {
-        let units = layout.aus() as usize;
-        let mut free = Bitmap::new(units);
-        for au in (0..layout.aus()).map(Au).filter(|au| layout.is_usable(*au)) {
-            free.insert(Self::index(au));
-        }
-        Self {
-            free,
+    pub(crate) fn new(layout: &PoolLayout) -> Self {
+        let drive = |units: usize| DriveSpace {
+            free: Bitmap::new(units),
             cursor: 0,
             refs: vec![0; units],
+            credit: 0,
+        };
+        let mut drives: Vec<DriveSpace> =
+            layout.members().map(|(_, layout)| drive(layout.aus() as usize)).collect();
+        for au in layout.usable() {
+            drives[usize::from(au.member.0)].free.insert(Self::index(au));
+        }
+        Self {
+            drives,
             nodes: BTreeMap::new(),
             open: BTreeSet::new(),
             open_places: 0,
@@ -63,22 +80,43 @@ impl Space {
     }
 
     fn index(au: Au) -> usize {
-        au.0 as usize
+        au.index as usize
+    }
+
+    fn drive(&self, au: Au) -> &DriveSpace {
+        &self.drives[usize::from(au.member.0)]
+    }
+
+    fn drive_mut(&mut self, au: Au) -> &mut DriveSpace {
+        &mut self.drives[usize::from(au.member.0)]
     }
 
     fn take(&mut self, au: Au) {
-        self.free.remove(Self::index(au));
+        self.drive_mut(au).free.remove(Self::index(au));
     }
 
     fn give(&mut self, au: Au) {
-        assert!(self.free.insert(Self::index(au)), "a unit is given back once");
+        assert!(self.drive_mut(au).free.insert(Self::index(au)), "a unit is given back once");
+    }
+
+    fn free_units(&self) -> usize {
+        self.drives.iter().map(|drive| drive.free.len()).sum()
     }
 
     /// A free unit, which is nobody's until somebody retains it.
     fn any(&mut self) -> Option<Au> {
-        let found = self.free.next(self.cursor)?;
-        self.cursor = found + 1;
-        let au = Au(u32::try_from(found).ok()?);
+        // Fewer than 2^32 on each drive.
+        let share = |units: usize| i64::try_from(units).unwrap_or(i64::MAX);
+        let whole = share(self.free_units());
+        for drive in &mut self.drives {
+            drive.credit += share(drive.free.len());
+        }
+        let drives = self.drives.iter_mut().enumerate().filter(|(_, drive)| drive.free.len() > 0);
+        let (at, drive) = drives.max_by_key(|(at, drive)| (drive.credit, Reverse(*at)))?;
+        drive.credit -= whole;
+        let found = drive.free.next(drive.cursor)?;
+        drive.cursor = found + 1;
+        let au = Au { member: Member(u8::try_from(at).ok()?), index: u32::try_from(found).ok()? };
         self.take(au);
         Some(au)
     }
@@ -86,19 +124,19 @@ impl Space {
     /// A unit for data, if more than `reserve` nodes still fit afterwards.
     pub(crate) fn allocate(&mut self, reserve: usize) -> Option<Au> {
         let needed = reserve.div_ceil(AU_NODES);
-        if self.free.len() <= needed {
+        if self.free_units() <= needed {
             return None;
         }
         self.any()
     }
 
     pub(crate) fn refs(&self, au: Au) -> u32 {
-        self.refs[Self::index(au)]
+        self.drive(au).refs[Self::index(au)]
     }
 
     pub(crate) fn retain(&mut self, au: Au) {
         self.take(au);
-        self.refs[Self::index(au)] += 1;
+        self.drive_mut(au).refs[Self::index(au)] += 1;
     }
 
     /// One reference less, in its time.
@@ -150,7 +188,7 @@ impl Space {
         let until = self.active.first().map_or(self.durable, |(oldest, _)| self.durable.min(*oldest));
         while self.limbo.front().is_some_and(|(at, _)| *at < until) {
             let Some((_, au)) = self.limbo.pop_front() else { return };
-            let refs = &mut self.refs[Self::index(au)];
+            let refs = &mut self.drive_mut(au).refs[Self::index(au)];
             *refs -= 1;
             if *refs == 0 {
                 self.give(au);
@@ -164,17 +202,17 @@ impl Space {
     }
 
     /// A place for a node of the map or a block of the volume table.
-    pub(crate) fn allocate_node(&mut self) -> Option<Lba> {
+    pub(crate) fn allocate_node(&mut self) -> Option<Address> {
         let au = self.open.first().copied().or_else(|| self.any())?;
         let bit = self.nodes.get(&au).copied().unwrap_or(0).trailing_ones();
         self.use_places(au, |used| used | 1 << bit);
-        Some(Lba(au.lba().0 + u64::from(bit)))
+        Some(au.block(bit))
     }
 
     /// Whether a node lies here.
-    pub(crate) fn is_node(&self, lba: Lba) -> bool {
-        let used = Au::of(lba).and_then(|au| self.nodes.get(&au));
-        used.is_some_and(|used| used >> (lba.0 % AU_BLOCKS) & 1 == 1)
+    pub(crate) fn is_node(&self, at: Address) -> bool {
+        let used = Au::of(at).and_then(|au| self.nodes.get(&au));
+        used.is_some_and(|used| used >> (at.lba.0 % AU_BLOCKS) & 1 == 1)
     }
 
     /// Other blocks of a unit hold nodes from now on.
@@ -201,16 +239,16 @@ impl Space {
     }
 
     /// A node lies here: told while the maps are loaded.
-    pub(crate) fn retain_node(&mut self, lba: Lba) {
-        let au = Au::of(lba).expect("pointers were checked");
+    pub(crate) fn retain_node(&mut self, at: Address) {
+        let au = Au::of(at).expect("pointers were checked");
         self.take(au);
-        self.use_places(au, |used| used | 1 << (lba.0 % AU_BLOCKS));
+        self.use_places(au, |used| used | 1 << (at.lba.0 % AU_BLOCKS));
     }
 
     /// The place of a node that no root needs any more.
-    pub(crate) fn release_node(&mut self, lba: Lba) {
-        let au = Au::of(lba).expect("it was allocated");
-        let bit = 1 << (lba.0 % AU_BLOCKS);
+    pub(crate) fn release_node(&mut self, at: Address) {
+        let au = Au::of(at).expect("it was allocated");
+        let bit = 1 << (at.lba.0 % AU_BLOCKS);
         assert!(self.nodes.get(&au).is_some_and(|used| used & bit != 0), "it was allocated");
         self.use_places(au, |used| used & !bit);
         if !self.has_nodes(au) {
@@ -220,19 +258,19 @@ impl Space {
 
     /// Nodes for which there is room.
     pub(crate) fn node_room(&self) -> usize {
-        self.free.len() * AU_NODES + self.open_places
+        self.free_units() * AU_NODES + self.open_places
     }
 
     /// Free units, in blocks.
     pub(crate) fn free(&self) -> Blocks {
-        Blocks(self.free.len() as u64 * AU_BLOCKS)
+        Blocks(self.free_units() as u64 * AU_BLOCKS)
     }
 }
 
 #[cfg(test)]
 impl Space {
     pub(crate) fn is_free(&self, au: Au) -> bool {
-        self.free.contains(Self::index(au))
+        self.drive(au).free.contains(Self::index(au))
     }
 
     pub(crate) fn nodes_used(&self) -> usize {

@@ -16,7 +16,7 @@
 //!
 //! Not here: reading and writing pages (`pages`), how a region gets sure (`scrub`).
 
-use ondisk::thin::{AU_BLOCKS, Au, DirtyNode, REGION_AUS, REGION_BLOCKS, Region, ThinLayout};
+use ondisk::thin::{AU_BLOCKS, Au, DirtyNode, PoolLayout, REGION_AUS, REGION_BLOCKS, Region};
 
 /// Blocks of a unit: a mask has a bit for each.
 pub(crate) const UNIT_BLOCKS: usize = u16::BITS as usize;
@@ -70,6 +70,7 @@ struct Page {
 /// See the module header.
 #[derive(Debug)]
 pub(crate) struct Sums {
+    layout: PoolLayout,
     regions: Vec<RegionState>,
     pages: Vec<Page>,
     /// By page and block.
@@ -122,10 +123,11 @@ pub(crate) enum Verdict {
 
 impl Sums {
     /// All regions clean; room for so many pages.
-    pub(crate) fn new(layout: &ThinLayout, pages_max: usize) -> Self {
+    pub(crate) fn new(layout: PoolLayout, pages_max: usize) -> Self {
         let regions = layout.regions() as usize;
         let pages = pages_max.min(regions);
         Self {
+            layout,
             regions: vec![RegionState::default(); regions],
             pages: vec![Page::default(); pages],
             sums: vec![0; pages * REGION_BLOCKS],
@@ -144,13 +146,17 @@ impl Sums {
         &mut self.regions[region.0 as usize]
     }
 
+    fn region_of(&self, au: Au) -> Region {
+        self.layout.region_of(au).expect("units are checked when they are loaded")
+    }
+
     fn page_of(&self, region: Region) -> Option<usize> {
         self.state(region).page.map(|page| page as usize)
     }
 
     /// Where the checksums of a unit are, and its mask of known blocks.
     fn unit_of(&self, au: Au) -> Option<(usize, usize)> {
-        let (page, place) = (self.page_of(Region::of(au))?, Region::place_of(au));
+        let (page, place) = (self.page_of(self.region_of(au))?, Region::place_of(au));
         Some((page * REGION_BLOCKS + place, page * REGION_UNITS + place / UNIT_BLOCKS))
     }
 
@@ -183,7 +189,7 @@ impl Sums {
 
     /// A write begins whose blocks, from `first` on, will have these checksums. The region has a page.
     pub(crate) fn begin_write(&mut self, au: Au, first: u32, sums: &[u32]) {
-        self.begin(Region::of(au));
+        self.begin(self.region_of(au));
         for (block, sum) in (first..).zip(sums) {
             self.put(au, block, *sum);
         }
@@ -191,7 +197,7 @@ impl Sums {
 
     /// A write failed: nobody knows what its blocks hold.
     pub(crate) fn doubt(&mut self, au: Au) {
-        let state = self.state_mut(Region::of(au));
+        let state = self.state_mut(self.region_of(au));
         (state.is_unsure, state.is_scrubbed) = (true, false);
         if let Some((_, mask)) = self.unit_of(au) {
             self.known[mask] = 0;
@@ -202,7 +208,7 @@ impl Sums {
         let (at, mask) = self.unit_of(au).expect("there is a page");
         self.sums[at + block as usize] = sum;
         self.known[mask] |= 1 << block;
-        let page = self.page_of(Region::of(au)).expect("there is a page");
+        let page = self.page_of(self.region_of(au)).expect("there is a page");
         (self.pages[page].is_changed, self.pages[page].was_used) = (true, true);
     }
 
@@ -329,7 +335,7 @@ impl Sums {
             } else if self.known[mask] >> block & 1 == 1 {
                 self.counts.damaged += 1;
                 damaged = damaged.or(Some(n));
-            } else if self.state(Region::of(au)).is_unsure {
+            } else if self.state(self.region_of(au)).is_unsure {
                 self.counts.restamped += 1;
                 self.put(au, block, *sum);
             } else {

@@ -93,7 +93,7 @@ pub enum JournalProblem {
         blocks: u64,
     },
     /// A record names a unit in which no data can be.
-    #[error("record {record} maps to allocation unit {}, where homes, checksums or the journal are", au.0)]
+    #[error("record {record} maps to allocation unit {au}, where homes, checksums or the journal are")]
     UnitOutside {
         /// Its number in the journal.
         record: u64,
@@ -107,7 +107,9 @@ pub enum JournalProblem {
         record: u64,
     },
     /// A record adds blocks to a unit that is not there.
-    #[error("record {record} adds blocks to allocation unit {}, which the unit of the volume does not have", au.0)]
+    #[error(
+        "record {record} adds blocks to allocation unit {au}, which the unit of the volume does not have"
+    )]
     NotItsUnit {
         /// Its number in the journal.
         record: u64,
@@ -115,7 +117,7 @@ pub enum JournalProblem {
         au: Au,
     },
     /// A record puts a unit over one that was not there.
-    #[error("record {record} lies over allocation unit {}, which the unit of the volume did not have", base.0)]
+    #[error("record {record} lies over allocation unit {base}, which the unit of the volume did not have")]
     NotItsBase {
         /// Its number in the journal.
         record: u64,

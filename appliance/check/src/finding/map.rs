@@ -57,7 +57,7 @@ pub enum MapProblem {
         other: u32,
     },
     /// An entry leads to where no data can be.
-    #[error("it maps to allocation unit {}, where homes, checksums or the journal are", au.0)]
+    #[error("it maps to allocation unit {au}, where homes, checksums or the journal are")]
     UnitOutside {
         /// Which.
         au: Au,
@@ -71,13 +71,13 @@ pub enum MapProblem {
         blocks: u64,
     },
     /// A unit holds either data or metadata.
-    #[error("allocation unit {} holds its data, and nodes of a map", au.0)]
+    #[error("allocation unit {au} holds its data, and nodes of a map")]
     UnitHoldsNodes {
         /// Which.
         au: Au,
     },
     /// A unit belongs to one unit of a volume, and of its copies.
-    #[error("allocation unit {} is also unit {other_unit} of volume {other}", au.0)]
+    #[error("allocation unit {au} is also unit {other_unit} of volume {other}")]
     UnitTwice {
         /// Which.
         au: Au,
@@ -87,7 +87,7 @@ pub enum MapProblem {
         other_unit: u64,
     },
     /// Volumes share units only with copies of themselves.
-    #[error("allocation unit {} is shared with volume {other}, of which it is no copy", au.0)]
+    #[error("allocation unit {au} is shared with volume {other}, of which it is no copy")]
     UnitOfStranger {
         /// Which.
         au: Au,
@@ -95,7 +95,7 @@ pub enum MapProblem {
         other: u32,
     },
     /// What lies below a unit is decided when it is first written.
-    #[error("allocation unit {} lies over unit {} here, and over {} elsewhere", au.0, base.0, other.0)]
+    #[error("allocation unit {au} lies over unit {base} here, and over {other} elsewhere")]
     BaseDiffers {
         /// The own one.
         au: Au,

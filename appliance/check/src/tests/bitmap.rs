@@ -1,8 +1,7 @@
 //! Damages of the bitmap of dirty regions, which is added to the pool here.
 
-use super::image::{Image, put};
+use super::image::{Image, on_first, put};
 use super::{Planted, plant_all};
-use block::Lba;
 use ondisk::thin::{DirtyNode, Region};
 
 /// Adds a bitmap in which the first region is dirty; gives its index and its bits.
@@ -11,11 +10,11 @@ fn bitmap(image: &mut Image) -> (u64, u64) {
     let index = bits + 1;
     let mut bytes = Box::new([0; 3840]);
     bytes[0] = 1;
-    let (bytes, pointer) = DirtyNode::Bits(bytes).encode(Region(0), 2, Lba(bits), image.identity);
+    let (bytes, pointer) = DirtyNode::Bits(bytes).encode(Region(0), 2, on_first(bits), image.identity);
     image.write(bits, bytes.into());
     let mut pointers = Box::new([None; DirtyNode::FAN_OUT]);
     pointers[0] = Some(pointer);
-    let encoded = DirtyNode::Index(pointers).encode(Region(0), 2, Lba(index), image.identity);
+    let encoded = DirtyNode::Index(pointers).encode(Region(0), 2, on_first(index), image.identity);
     image.name_in_roots(3200, encoded);
     (index, bits)
 }

@@ -4,7 +4,9 @@
 
 use crate::Medium;
 use block::{BLOCK_SIZE, Blocks, Lba, MediaError};
-use ondisk::thin::{JournalBlock, JournalHead, JournalRecord, Lsn, Pointer, ThinIdentity, data_checksum};
+use ondisk::thin::{
+    Address, JournalBlock, JournalHead, JournalRecord, Lsn, Member, Pointer, ThinIdentity, data_checksum,
+};
 use sim::Drive;
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -34,6 +36,11 @@ impl Medium for Image {
         to.copy_from_slice(&self.block(lba.0));
         Ok(())
     }
+}
+
+/// A block of the only drive.
+pub(super) fn on_first(lba: u64) -> Address {
+    Address { member: Member::FIRST, lba: Lba(lba) }
 }
 
 pub(super) fn u32_at(bytes: &[u8], at: usize) -> u32 {
@@ -203,9 +210,9 @@ impl Image {
 
     /// Makes the newest root name a block that was encoded.
     pub(super) fn name_in_roots(&mut self, at: usize, (bytes, pointer): (Box<[u8]>, Pointer)) {
-        self.write(pointer.lba.0, bytes.into());
+        self.write(pointer.at.lba.0, bytes.into());
         self.edit_roots(|root| {
-            put(root, at, pointer.lba.0.to_le_bytes());
+            put(root, at, pointer.at.lba.0.to_le_bytes());
             put(root, at + 8, pointer.generation.to_le_bytes());
             put(root, at + 16, pointer.checksum.to_le_bytes());
         });

@@ -5,15 +5,19 @@ use super::pool::uuid;
 use super::{Planted, plant_all};
 use block::{BLOCK_SIZE, Blocks};
 use ondisk::Name;
-use ondisk::thin::{Au, JournalRecord, MapRecord, Piece, Region, VolumeKind, data_checksum};
+use ondisk::thin::{Au, JournalRecord, MapRecord, Member, Piece, Region, VolumeKind, data_checksum};
+
+fn au(index: u32) -> Au {
+    Au { member: Member::FIRST, index }
+}
 
 /// A write of the first block of a unit, whose data is there: the zeroes of a free unit.
 fn written(image: &Image, volume: u32, unit: u64, base: Option<u32>) -> MapRecord {
-    let au = Au(image.free_unit());
+    let own = Piece { au: au(image.free_unit()), mask: 1 };
     let mut sums = [0; 16];
     sums[0] = data_checksum(&[0; BLOCK_SIZE]);
-    let base = base.map(|au| Piece { au: Au(au), mask: 2 });
-    MapRecord { volume, unit, own: Piece { au, mask: 1 }, base, is_fresh: true, sums }
+    let base = base.map(|index| Piece { au: au(index), mask: 2 });
+    MapRecord { volume, unit, own, base, is_fresh: true, sums }
 }
 
 fn created(number: u32, n: u32, name: &str, origin: Option<u32>, blocks: u64) -> JournalRecord {
@@ -137,7 +141,7 @@ const RECORDS: &[Planted] = &[
     (
         "a write to a home",
         |i| {
-            let own = Piece { au: Au(1), mask: 1 };
+            let own = Piece { au: au(1), mask: 1 };
             append(i, JournalRecord::Map(MapRecord { own, ..written(i, 1, 0, None) }));
         },
         "record-unit-outside",
@@ -194,7 +198,7 @@ const RECORDS: &[Planted] = &[
         "a write to a unit of another volume",
         |i| {
             let (own, _, mask, _) = i.mapped(i.map(4), 0);
-            let mut map = MapRecord { own: Piece { au: Au(own), mask: 1 }, ..written(i, 1, 0, None) };
+            let mut map = MapRecord { own: Piece { au: au(own), mask: 1 }, ..written(i, 1, 0, None) };
             assert!(mask & 1 == 1, "the block is written");
             map.sums[0] = data_checksum(&i.block(u64::from(own) * 16));
             append(i, JournalRecord::Map(map));

@@ -1,9 +1,9 @@
 //! Damages of the volume table.
 
-use super::image::{put, u64_at};
+use super::image::{on_first, put, u64_at};
 use super::pool::uuid;
 use super::{Planted, plant_all};
-use block::{Blocks, Lba};
+use block::Blocks;
 use ondisk::Name;
 use ondisk::thin::{VolumeEntry, VolumeKind, VolumeTable};
 
@@ -112,7 +112,7 @@ fn volumes_are_in_order_from_block_to_block() {
         let numbers = [(10..34).collect::<Vec<u32>>(), vec![last]];
         for (numbers, index) in numbers.into_iter().zip(0_u16..) {
             let table = VolumeTable { index, entries: numbers.into_iter().map(volume).collect() };
-            let encoded = table.encode(2, Lba(first + u64::from(index)), image.identity);
+            let encoded = table.encode(2, on_first(first + u64::from(index)), image.identity);
             image.name_in_roots(usize::from(index) * 24 + 128, encoded);
             image.edit_roots(|root| {
                 put(root, 80, next.to_le_bytes());

@@ -3,7 +3,7 @@
 use super::Check;
 use super::maps::Nodes;
 use crate::finding::{Place, SumsProblem};
-use crate::medium::{Fault, fetch};
+use crate::medium::Fault;
 use ondisk::thin::{DirtyNode, Pointer, Region, Root};
 use std::collections::BTreeSet;
 
@@ -23,8 +23,8 @@ impl Dirty {
         self.is_unknown || self.regions.contains(&region)
     }
 
-    pub(super) fn add(&mut self, region: Region) {
-        self.regions.insert(region);
+    pub(super) fn extend(&mut self, regions: impl IntoIterator<Item = Region>) {
+        self.regions.extend(regions);
     }
 }
 
@@ -46,8 +46,8 @@ impl Check<'_> {
         above: u64,
         nodes: &mut Nodes,
     ) {
-        let place = Place::block(pointer.lba);
-        if !self.layout.is_usable_lba(pointer.lba) {
+        let place = Place::block(pointer.at);
+        if !self.layout.is_usable_at(pointer.at) {
             self.found(SumsProblem::BitmapOutside { level }, place);
             self.dirty.is_unknown = true;
             return;
@@ -57,8 +57,10 @@ impl Check<'_> {
         if generation > above {
             self.found(SumsProblem::BitmapNewer { level, generation, above }, place);
         }
-        let node: Result<DirtyNode, Fault> = fetch(self.medium, pointer.lba)
-            .and_then(|bytes| Ok(DirtyNode::decode(&bytes, pointer, (level, first), self.identity)?));
+        let owner = self.owner(pointer.at.member);
+        let node: Result<DirtyNode, Fault> = self
+            .fetch(pointer.at)
+            .and_then(|bytes| Ok(DirtyNode::decode(&bytes, pointer, (level, first), owner)?));
         match node {
             Ok(DirtyNode::Index(children)) => {
                 for (child, at) in children.iter().zip(0_u32..) {
@@ -88,7 +90,7 @@ impl Check<'_> {
     pub(super) fn region(&mut self, region: Region, place: Place) {
         let regions = self.layout.regions();
         if region.0 < regions {
-            self.dirty.add(region);
+            self.dirty.extend([region]);
         } else {
             self.found(SumsProblem::NoSuchRegion { region: region.0, regions }, place);
         }

@@ -9,7 +9,7 @@ use crate::medium::{Fault, Medium, fetch};
 use crate::report::Report;
 use block::Lba;
 use ondisk::LoadError;
-use ondisk::thin::{AU_BLOCKS, HOMES, HomeSlot, Root, Superblock, ThinLayout};
+use ondisk::thin::{AU_BLOCKS, Address, HOMES, HomeSlot, Member, Root, Superblock, ThinLayout};
 
 fn read(medium: &dyn Medium, home: u8, lba: Lba) -> Result<Superblock, Fault> {
     let bytes = fetch(medium, lba)?;
@@ -60,7 +60,7 @@ pub(super) fn superblock(
             }
             Ok(_) => HomeProblem::SuperblocksDiffer { home },
         };
-        report.add(problem, Place::block(lba));
+        report.add(problem, Place::block(Address { member: Member::FIRST, lba }));
     }
     Some(found.layout().map(|layout| (found, layout)))
 }
@@ -69,23 +69,23 @@ impl Check<'_> {
     /// The newest root.
     pub(super) fn root(&mut self) -> Option<Root> {
         let mut copies = Vec::new();
-        for home in 0..HOMES {
-            for parity in 0..2 {
-                let slot = HomeSlot { home, parity };
-                let lba = self.layout.root_lba(slot);
-                let copy = fetch(self.medium, lba)
-                    .and_then(|bytes| Ok(Root::decode(&bytes, slot, lba, self.identity)?));
-                copies.push((slot, lba, copy));
+        for (member, layout) in self.layout.members() {
+            for slot in (0..HOMES).flat_map(|home| [0, 1].map(|parity| HomeSlot { home, parity })) {
+                let at = Address { member, lba: layout.root_lba(slot) };
+                let copy = self
+                    .fetch(at)
+                    .and_then(|bytes| Ok(Root::decode(&bytes, slot, at.lba, self.owner(member))?));
+                copies.push((slot, at, copy));
             }
         }
-        for (HomeSlot { home, parity }, lba, copy) in &copies {
+        for (HomeSlot { home, parity }, at, copy) in &copies {
             if let Err(fault) = copy.as_ref()
                 && !is_blank(fault)
             {
                 let fault = fault.clone();
                 self.found(
                     HomeProblem::RootDamaged { home: *home, parity: *parity, fault },
-                    Place::block(*lba),
+                    Place::block(*at),
                 );
             }
         }
@@ -95,9 +95,9 @@ impl Check<'_> {
             return None;
         };
         let slot_of = Root::slot(newest.generation, 0).parity;
-        for (HomeSlot { home, parity }, lba, copy) in &copies {
+        for (HomeSlot { home, parity }, at, copy) in &copies {
             if *parity == slot_of && !matches!(copy, Err(fault) if !is_blank(fault)) {
-                self.compare(newest, *home, *lba, copy.as_ref().ok());
+                self.compare(newest, *home, *at, copy.as_ref().ok());
             }
         }
         let others: Vec<_> = copies.iter().filter(|(slot, ..)| slot.parity != slot_of).collect();
@@ -106,10 +106,10 @@ impl Check<'_> {
         }
         let generation = newest.generation.saturating_sub(1);
         let before = good.clone().find(|root| root.generation == generation);
-        for (HomeSlot { home, .. }, lba, copy) in others.iter().filter(|_| before.is_some()) {
+        for (HomeSlot { home, .. }, at, copy) in others.iter().filter(|_| before.is_some()) {
             let (home, is_damaged) = (*home, matches!(copy, Err(fault) if !is_blank(fault)));
             if !is_damaged && copy.as_ref().ok() != before {
-                self.found(HomeProblem::RootBeforeLags { home, generation }, Place::block(*lba));
+                self.found(HomeProblem::RootBeforeLags { home, generation }, Place::block(*at));
             }
         }
         match before {
@@ -123,14 +123,14 @@ impl Check<'_> {
     }
 
     /// A copy in the slot of the newest root that is not damaged.
-    fn compare(&mut self, newest: &Root, home: u8, lba: Lba, copy: Option<&Root>) {
+    fn compare(&mut self, newest: &Root, home: u8, at: Address, copy: Option<&Root>) {
         let generation = newest.generation;
         let problem = match copy {
             Some(root) if root == newest => return,
             Some(root) if root.generation == generation => HomeProblem::RootsDiffer { home, generation },
             Some(_) | None => HomeProblem::RootLags { home, newest: generation },
         };
-        self.found(problem, Place::block(lba));
+        self.found(problem, Place::block(at));
     }
 
     fn went_back(&mut self, before: &Root, newest: &Root) {

@@ -7,10 +7,9 @@
 use super::volumes::Volumes;
 use super::{Check, is_blank};
 use crate::finding::{JournalProblem, Place};
-use crate::medium::{Fault, fetch};
+use crate::medium::Fault;
 use crate::report::JournalUse;
-use block::Lba;
-use ondisk::thin::{JournalBlock, JournalHead, JournalRecord, Lsn, Root};
+use ondisk::thin::{Address, JournalBlock, JournalHead, JournalRecord, Lsn, Root};
 use std::collections::BTreeMap;
 
 /// The blocks of the root's epoch that are not in the checkpoint.
@@ -35,14 +34,14 @@ impl Check<'_> {
         found
     }
 
-    fn block(&self, lba: Lba) -> Result<(JournalHead, Vec<JournalRecord>), Fault> {
-        let bytes = fetch(self.medium, lba)?;
-        Ok(JournalBlock::decode(&bytes, lba, self.identity)?)
+    fn block(&self, at: Address) -> Result<(JournalHead, Vec<JournalRecord>), Fault> {
+        let bytes = self.fetch(at)?;
+        Ok(JournalBlock::decode(&bytes, at.lba, self.owner(at.member))?)
     }
 
     /// The records of a block of the journal, with their numbers.
     pub(super) fn records(&self, sequence: u64) -> Vec<(Lsn, JournalRecord)> {
-        let found = self.block(self.layout.journal_lba(sequence)).map(|(_, records)| records);
+        let found = self.block(self.layout.journal_at(sequence)).map(|(_, records)| records);
         let number = |(index, record)| (Lsn::new(sequence, index), record);
         (0..=u8::MAX).zip(found.unwrap_or_default()).map(number).collect()
     }
@@ -52,13 +51,13 @@ impl Check<'_> {
         let mut heads = Heads::new();
         let blocks = self.layout.journal_blocks();
         for at in 0..blocks {
-            let lba = self.layout.journal_lba(at);
-            let Ok((head, _)) = self.block(lba) else { continue };
+            let here = self.layout.journal_at(at);
+            let Ok((head, _)) = self.block(here) else { continue };
             let JournalHead { sequence, epoch, .. } = head;
-            let place = Place::block(lba);
+            let place = Place::block(here);
             if epoch > root.epoch {
                 self.found(JournalProblem::OtherEpoch { sequence, epoch }, place);
-            } else if self.layout.journal_lba(sequence) != lba {
+            } else if self.layout.journal_at(sequence) != here {
                 self.found(JournalProblem::Elsewhere { sequence }, place);
             } else if epoch == root.epoch && sequence >= root.journal_sequence.saturating_add(blocks) {
                 self.found(JournalProblem::Ahead { sequence }, place);
@@ -74,25 +73,25 @@ impl Check<'_> {
         if end.saturating_sub(root.journal_sequence) >= self.layout.journal_blocks() {
             return;
         }
-        let lba = self.layout.journal_lba(end);
+        let at = self.layout.journal_at(end);
         let later = heads.range(end..).next().map(|(sequence, _)| *sequence);
         let proves = |head: &JournalHead| head.durable > end || head.settled >= Lsn::new(end, 0);
         let proof = heads.range(end..).find(|(_, head)| proves(head)).map(|(sequence, _)| *sequence);
-        let fault = self.block(lba).err().filter(|fault| !is_blank(fault));
+        let fault = self.block(at).err().filter(|fault| !is_blank(fault));
         let problem = match (fault, proof, later) {
             (Some(fault), _, _) => JournalProblem::Damaged { sequence: end, fault },
             (None, Some(later), _) => JournalProblem::Missing { sequence: end, later },
             (None, None, Some(later)) => JournalProblem::Gap { sequence: end, later },
             (None, None, None) => return,
         };
-        self.found(problem, Place::block(lba));
+        self.found(problem, Place::block(at));
     }
 
     /// The rules of the marks; gives the last settle mark of the journal.
     fn marks(&mut self, root: &Root, end: u64, heads: &Heads) -> Lsn {
         let (mut settled, mut durable) = (Lsn(0), 0);
         for (sequence, head) in heads.range(root.journal_sequence..end) {
-            let (sequence, place) = (*sequence, Place::block(self.layout.journal_lba(*sequence)));
+            let (sequence, place) = (*sequence, Place::block(self.layout.journal_at(*sequence)));
             // 0 stands for nothing, too: the very first record creates a volume, and has no data.
             if head.settled >= Lsn::new(sequence, 0) && head.settled > Lsn(0) {
                 self.found(JournalProblem::SettledAhead { sequence }, place);

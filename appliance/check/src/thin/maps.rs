@@ -3,8 +3,7 @@
 use super::{Check, child_span};
 use crate::finding::{MapProblem, Place};
 use crate::medium::Fault;
-use block::Lba;
-use ondisk::thin::{AU_BLOCKS, Au, Leaf, MapNode, Pointer, VolumeEntry};
+use ondisk::thin::{AU_BLOCKS, Address, Au, Leaf, MapNode, Pointer, VolumeEntry};
 use ondisk::{Inconsistency, LoadError};
 use std::collections::BTreeMap;
 
@@ -17,8 +16,8 @@ pub(super) struct At {
 }
 
 impl At {
-    pub(super) fn place(&self, lba: Lba) -> Place {
-        Place::unit(self.volume, self.first_unit).at(lba)
+    pub(super) fn place(&self, at: Address) -> Place {
+        Place::unit(self.volume, self.first_unit).at(at)
     }
 
     /// The child in this slot of an inner node.
@@ -54,19 +53,19 @@ struct Known {
 /// Everything that the root reaches and that is not data.
 #[derive(Debug, Default)]
 pub(super) struct Nodes {
-    known: BTreeMap<Lba, Known>,
-    tables: Vec<Lba>,
+    known: BTreeMap<Address, Known>,
+    tables: Vec<Address>,
 }
 
 impl Nodes {
     /// A block of the volume table or of the bitmap of dirty regions.
     pub(super) fn add_table(&mut self, pointer: &Pointer) {
-        self.tables.push(pointer.lba);
+        self.tables.push(pointer.at);
     }
 
     /// The units in which they lie; a unit may come several times.
     pub(super) fn units(&self) -> impl Iterator<Item = Au> {
-        self.known.keys().chain(&self.tables).filter_map(|lba| Au::of(*lba))
+        self.known.keys().chain(&self.tables).filter_map(|at| Au::of(*at))
     }
 }
 
@@ -86,16 +85,16 @@ impl Check<'_> {
     /// A node and what is below it. As deep as a map has levels.
     fn walk(&mut self, at: At, pointer: &Pointer, above: u64, nodes: &mut Nodes) -> Reached {
         let (level, generation) = (at.level, pointer.generation);
-        let place = at.place(pointer.lba);
+        let place = at.place(pointer.at);
         if generation > above {
             self.found(MapProblem::NodeNewer { level, generation, above }, place);
         }
-        if !self.layout.is_usable_lba(pointer.lba) {
+        if !self.layout.is_usable_at(pointer.at) {
             self.found(MapProblem::NodeOutside { level }, place);
             self.is_complete = false;
             return Reached::default();
         }
-        if let Some(known) = nodes.known.get(&pointer.lba).copied() {
+        if let Some(known) = nodes.known.get(&pointer.at).copied() {
             if (known.level, known.first_unit) != (level, at.first_unit) {
                 let (other, other_level) = (known.first_unit, known.level);
                 self.found(MapProblem::NodeElsewhere { level, other, other_level }, place);
@@ -129,7 +128,7 @@ impl Check<'_> {
             }
         };
         let known = Known { pointer: *pointer, level, first_unit: at.first_unit, reached };
-        nodes.known.insert(pointer.lba, known);
+        nodes.known.insert(pointer.at, known);
         reached
     }
 
@@ -141,7 +140,7 @@ impl Check<'_> {
             for piece in core::iter::once(entry.own).chain(entry.base) {
                 mask |= piece.mask;
                 if !self.layout.is_usable(piece.au) {
-                    let place = Place::unit(at.volume, unit).at(piece.au.lba());
+                    let place = Place::unit(at.volume, unit).at(piece.au.start());
                     self.found(MapProblem::UnitOutside { au: piece.au }, place);
                 }
             }

@@ -7,8 +7,7 @@
 use super::Check;
 use super::volumes::{Changed, LastLeaf, Volume, Volumes};
 use crate::finding::{JournalProblem, Place};
-use crate::medium::fetch;
-use block::{Blocks, Lba};
+use block::Blocks;
 use core::ops::Range;
 use ondisk::Name;
 use ondisk::thin::{
@@ -109,7 +108,7 @@ impl Check<'_> {
             }
             JournalRecord::Grow { volume, blocks } => self.record_grow(replay, lsn, *volume, *blocks),
             JournalRecord::Dirty { first, regions } => {
-                let place = Place::block(self.layout.journal_lba(lsn.sequence()));
+                let place = Place::block(self.layout.journal_at(lsn.sequence()));
                 let last = first.0.saturating_add(regions.saturating_sub(1));
                 // One past the end is enough to be found.
                 for region in first.0..=last.min(self.layout.regions()) {
@@ -131,8 +130,8 @@ impl Check<'_> {
     }
 
     fn record_found(&mut self, lsn: Lsn, problem: impl FnOnce(u64) -> JournalProblem, place: Place) {
-        let lba = self.layout.journal_lba(lsn.sequence());
-        self.found(problem(lsn.0), place.at(lba));
+        let at = self.layout.journal_at(lsn.sequence());
+        self.found(problem(lsn.0), place.at(at));
     }
 
     /// The rules for a record that changes blocks of a volume. Says whether it can be applied.
@@ -169,7 +168,7 @@ impl Check<'_> {
             }
         }
         // Whether or not it is dropped.
-        self.dirty.add(Region::of(map.own.au));
+        self.dirty.extend(self.layout.region_of(map.own.au));
         let blocks = u64::from(u16::BITS.saturating_sub(map.own.mask.leading_zeros()));
         let end = map.unit.saturating_mul(AU_BLOCKS).saturating_add(blocks);
         if !self.may_change(replay, lsn, map.volume, end) {
@@ -228,13 +227,10 @@ impl Check<'_> {
 
     /// Whether the data of a record are there. What cannot be read counts: the host shall get an error, not older data.
     fn has_arrived(&self, map: &MapRecord) -> bool {
-        let blocks = (0..AU_BLOCKS)
-            .zip(0_u32..)
-            .filter(|(_, bit)| map.own.mask.checked_shr(*bit).unwrap_or(0) & 1 == 1);
+        let blocks = (0..u16::BITS).filter(|bit| map.own.mask.checked_shr(*bit).unwrap_or(0) & 1 == 1);
         let mut pairs = blocks.zip(map.sums);
-        pairs.all(|((block, _), sum)| {
-            let lba = Lba(map.own.au.lba().0.saturating_add(block));
-            fetch(self.medium, lba).map_or(true, |bytes| data_checksum(&bytes) == sum)
+        pairs.all(|(block, sum)| {
+            self.fetch(map.own.au.block(block)).map_or(true, |bytes| data_checksum(&bytes) == sum)
         })
     }
 

@@ -3,7 +3,6 @@
 use super::Check;
 use super::maps::Nodes;
 use crate::finding::{Place, TableProblem};
-use crate::medium::fetch;
 use ondisk::thin::{Pointer, Root, VolumeEntry, VolumeKind, VolumeTable};
 
 impl Check<'_> {
@@ -11,8 +10,8 @@ impl Check<'_> {
     pub(super) fn tables(&mut self, root: &Root, nodes: &mut Nodes) -> Vec<(VolumeEntry, Pointer)> {
         let mut found: Vec<(VolumeEntry, Pointer)> = Vec::new();
         for (pointer, index) in root.tables.iter().zip(0..) {
-            let place = Place::block(pointer.lba);
-            if !self.layout.is_usable_lba(pointer.lba) {
+            let place = Place::block(pointer.at);
+            if !self.layout.is_usable_at(pointer.at) {
                 self.found(TableProblem::Outside { index }, place);
                 self.is_complete = false;
                 continue;
@@ -22,8 +21,10 @@ impl Check<'_> {
                 self.found(TableProblem::Newer { index, generation, root }, place);
             }
             nodes.add_table(pointer);
-            let table = fetch(self.medium, pointer.lba)
-                .and_then(|bytes| Ok(VolumeTable::decode(&bytes, pointer, index, self.identity)?));
+            let owner = self.owner(pointer.at.member);
+            let table = self
+                .fetch(pointer.at)
+                .and_then(|bytes| Ok(VolumeTable::decode(&bytes, pointer, index, owner)?));
             match table {
                 Ok(table) => found.extend(table.entries.into_iter().map(|entry| (entry, *pointer))),
                 Err(fault) => {
@@ -43,7 +44,7 @@ impl Check<'_> {
     fn entries(&mut self, root: &Root, entries: &[(VolumeEntry, Pointer)]) {
         let mut before = 0;
         for (index, (entry, table)) in entries.iter().enumerate() {
-            let place = Place::volume(entry.number).at(table.lba);
+            let place = Place::volume(entry.number).at(table.at);
             if entry.number <= before {
                 self.found(TableProblem::Order { before }, place);
             }

@@ -8,8 +8,7 @@ use super::sums::LastPage;
 use super::volumes::{Base, Changed, Volume, Volumes};
 use crate::finding::{MapProblem, Place};
 use crate::report::Units;
-use block::Lba;
-use ondisk::thin::{Au, LEAF_UNITS, Leaf, MapEntry, MapNode, Piece, Pointer};
+use ondisk::thin::{Address, Au, LEAF_UNITS, Leaf, MapEntry, MapNode, Member, Piece, Pointer};
 use std::collections::{BTreeMap, BTreeSet};
 
 /// Units of a piece of the table of units, which is made when the first of them is used.
@@ -24,8 +23,8 @@ struct Use {
     slot: u8,
     is_shared: bool,
     has_nodes: bool,
-    /// What lies below it; 0: nothing, as far as is known.
-    base: u32,
+    /// What lies below it, as far as is known.
+    base: Option<Au>,
     /// Blocks that were compared with their checksums.
     compared: u16,
 }
@@ -38,12 +37,12 @@ struct Claim {
 }
 
 struct Usage {
-    pieces: BTreeMap<usize, Box<[Use]>>,
+    pieces: BTreeMap<(Member, usize), Box<[Use]>>,
     claims: Vec<Claim>,
     /// Nodes below which nothing was changed, and who was seen first to reach them.
-    seen: BTreeMap<Lba, u32>,
+    seen: BTreeMap<Address, u32>,
     /// Nodes below which everything is marked as shared.
-    shared: BTreeSet<Lba>,
+    shared: BTreeSet<Address>,
     /// From which volume each comes; `None` if something on the way is gone.
     ancestors: BTreeMap<u32, Option<u32>>,
     last_page: LastPage,
@@ -51,8 +50,8 @@ struct Usage {
 
 impl Usage {
     fn unit(&mut self, au: Au) -> Option<&mut Use> {
-        let at = usize::try_from(au.0).ok()?;
-        let piece = self.pieces.entry(at.checked_div(PIECE)?);
+        let at = usize::try_from(au.index).ok()?;
+        let piece = self.pieces.entry((au.member, at.checked_div(PIECE)?));
         piece
             .or_insert_with(|| vec![Use::default(); PIECE].into_boxed_slice())
             .get_mut(at.checked_rem(PIECE)?)
@@ -133,15 +132,15 @@ impl Check<'_> {
         let end = at.first_unit.saturating_add(MapNode::span(at.level).unwrap_or(u64::MAX));
         let is_changed = volume.changed.range(at.first_unit..end).next().is_some();
         if !is_changed {
-            if let Some(other) = usage.seen.get(&pointer.lba).copied() {
+            if let Some(other) = usage.seen.get(&pointer.at).copied() {
                 if usage.are_strangers(other, at.volume) {
                     let problem = MapProblem::NodeOfStranger { level: at.level, other };
-                    self.found(problem, at.place(pointer.lba));
+                    self.found(problem, at.place(pointer.at));
                 }
                 self.share(at, pointer, usage);
                 return;
             }
-            usage.seen.insert(pointer.lba, at.volume);
+            usage.seen.insert(pointer.at, at.volume);
         }
         match self.node(pointer, at.level, at.first_unit) {
             Ok(MapNode::Leaf(leaf)) => self.visit_leaf(at, &leaf, volume, usage),
@@ -175,12 +174,10 @@ impl Check<'_> {
         }
         let (au, below) = (entry.own.au, entry.base.map(|base| base.au));
         let (Some(base), Some(found)) = (below, usage.unit(au)) else { return };
-        if found.base == 0 {
-            found.base = base.0;
-        } else if found.base != base.0 {
-            let other = Au(found.base);
+        let other = *found.base.get_or_insert(base);
+        if other != base {
             let Some(Claim { volume, first_unit }) = usage.claimed(claim) else { return };
-            let place = Place::unit(volume, first_unit.saturating_add(slot)).at(au.lba());
+            let place = Place::unit(volume, first_unit.saturating_add(slot)).at(au.start());
             self.found(MapProblem::BaseDiffers { au, base, other }, place);
         }
     }
@@ -190,7 +187,7 @@ impl Check<'_> {
         let Some(found) = usage.unit(au).copied() else { return };
         let Some(Claim { volume, first_unit }) = usage.claimed(claim) else { return };
         let unit = first_unit.saturating_add(slot);
-        let place = Place::unit(volume, unit).at(au.lba());
+        let place = Place::unit(volume, unit).at(au.start());
         if found.has_nodes {
             self.found(MapProblem::UnitHoldsNodes { au }, place);
         }
@@ -217,7 +214,7 @@ impl Check<'_> {
 
     /// Everything below a node belongs to several volumes.
     fn share(&mut self, at: At, pointer: &Pointer, usage: &mut Usage) {
-        if !usage.shared.insert(pointer.lba) {
+        if !usage.shared.insert(pointer.at) {
             return;
         }
         match self.node(pointer, at.level, at.first_unit) {

@@ -142,7 +142,7 @@ fn thin_rows(name: &str, report: &Report) -> Vec<Row> {
         let place = found.place.to_string();
         let at = if place.is_empty() { name.to_owned() } else { format!("{name}: {place}") };
         let detail = json!({
-            "path": name, "volume": found.place.volume, "unit": found.place.unit, "block": found.place.lba.map(|l| l.0),
+            "path": name, "volume": found.place.volume, "unit": found.place.unit, "block": found.place.at.map(|at| at.lba.0),
         });
         let Facts { code, severity, remedy } = found.problem.facts();
         Row { severity, code, at, message: found.problem.to_string(), remedy, detail }

@@ -5,14 +5,17 @@ mod totality;
 
 use crate::Name;
 use crate::thin::{
-    Au, DirtyNode, JournalBlock, JournalHead, JournalRecord, Lsn, MapEntry, MapNode, MapRecord, Piece,
-    Pointer, REGION_BLOCKS, Region, Root, SumPage, Superblock, ThinIdentity, VolumeEntry, VolumeKind,
-    VolumeTable,
+    AU_BLOCKS, Address, Au, DirtyNode, HOMES, JournalBlock, JournalHead, JournalRecord, Lsn, MapEntry,
+    MapNode, MapRecord, Member, Piece, Pointer, PoolLayout, REGION_BLOCKS, Region, Root, SumPage, Superblock,
+    ThinIdentity, ThinLayout, VolumeEntry, VolumeKind, VolumeTable,
 };
 use block::{BLOCK_SIZE, Blocks, Lba};
 use uuid::Uuid;
 
 const PLACE: Lba = Lba(4660);
+
+/// The same place, on a drive.
+const AT: Address = Address { member: Member(1), lba: PLACE };
 
 fn owner() -> ThinIdentity {
     ThinIdentity { pool: Uuid::from_u128(0x1111_1111_1111_4111_8111_1111_1111_1111), drive: super::drive(1) }
@@ -32,7 +35,7 @@ fn superblock() -> Superblock {
 }
 
 fn pointer(n: u64) -> Pointer {
-    Pointer { lba: Lba(1000 + n), generation: 3, checksum: 0xaabb_ccdd }
+    Pointer { at: Address { member: Member(1), lba: Lba(1000 + n) }, generation: 3, checksum: 0xaabb_ccdd }
 }
 
 fn root() -> Root {
@@ -72,8 +75,12 @@ fn table() -> VolumeTable {
     VolumeTable { index: 1, entries: vec![volume, snapshot] }
 }
 
-fn piece(au: u32, mask: u16) -> Piece {
-    Piece { au: Au(au), mask }
+fn au(index: u32) -> Au {
+    Au { member: Member(2), index }
+}
+
+fn piece(index: u32, mask: u16) -> Piece {
+    Piece { au: au(index), mask }
 }
 
 fn leaf() -> MapNode {
@@ -154,17 +161,17 @@ fn samples() -> Vec<Sample> {
         ("root", root().encode(PLACE, owner()), |bytes| {
             Some(Root::decode(bytes, Root::slot(5, 2), PLACE, owner()).ok()?.encode(PLACE, owner()))
         }),
-        ("table", table().encode(4, PLACE, owner()).0, |bytes| {
-            let meant = Pointer::to(bytes, PLACE, 4);
-            Some(VolumeTable::decode(bytes, &meant, 1, owner()).ok()?.encode(4, PLACE, owner()).0)
+        ("table", table().encode(4, AT, owner()).0, |bytes| {
+            let meant = Pointer::to(bytes, AT, 4);
+            Some(VolumeTable::decode(bytes, &meant, 1, owner()).ok()?.encode(4, AT, owner()).0)
         }),
-        ("inner", inner().encode(0, 4, PLACE, owner()).0, |bytes| {
-            let meant = Pointer::to(bytes, PLACE, 4);
-            Some(MapNode::decode(bytes, &meant, (1, 0), owner()).ok()?.encode(0, 4, PLACE, owner()).0)
+        ("inner", inner().encode(0, 4, AT, owner()).0, |bytes| {
+            let meant = Pointer::to(bytes, AT, 4);
+            Some(MapNode::decode(bytes, &meant, (1, 0), owner()).ok()?.encode(0, 4, AT, owner()).0)
         }),
-        ("leaf", leaf().encode(512, 4, PLACE, owner()).0, |bytes| {
-            let meant = Pointer::to(bytes, PLACE, 4);
-            Some(MapNode::decode(bytes, &meant, (0, 512), owner()).ok()?.encode(512, 4, PLACE, owner()).0)
+        ("leaf", leaf().encode(512, 4, AT, owner()).0, |bytes| {
+            let meant = Pointer::to(bytes, AT, 4);
+            Some(MapNode::decode(bytes, &meant, (0, 512), owner()).ok()?.encode(512, 4, AT, owner()).0)
         }),
         ("sums", SumPage::encode(&sums(), PLACE, owner()), |bytes| {
             let mut sums = [0; REGION_BLOCKS];
@@ -173,19 +180,14 @@ fn samples() -> Vec<Sample> {
                 .for_each(|(to, from)| *to = from);
             Some(SumPage::encode(&sums, PLACE, owner()))
         }),
-        ("dirty", dirty_bits().encode(FIRST, 4, PLACE, owner()).0, |bytes| {
-            let meant = Pointer::to(bytes, PLACE, 4);
-            Some(
-                DirtyNode::decode(bytes, &meant, (0, FIRST), owner())
-                    .ok()?
-                    .encode(FIRST, 4, PLACE, owner())
-                    .0,
-            )
+        ("dirty", dirty_bits().encode(FIRST, 4, AT, owner()).0, |bytes| {
+            let meant = Pointer::to(bytes, AT, 4);
+            Some(DirtyNode::decode(bytes, &meant, (0, FIRST), owner()).ok()?.encode(FIRST, 4, AT, owner()).0)
         }),
-        ("dirty index", dirty_index().encode(Region(0), 4, PLACE, owner()).0, |bytes| {
-            let meant = Pointer::to(bytes, PLACE, 4);
+        ("dirty index", dirty_index().encode(Region(0), 4, AT, owner()).0, |bytes| {
+            let meant = Pointer::to(bytes, AT, 4);
             let index = DirtyNode::decode(bytes, &meant, (1, Region(0)), owner()).ok()?;
-            Some(index.encode(Region(0), 4, PLACE, owner()).0)
+            Some(index.encode(Region(0), 4, AT, owner()).0)
         }),
         ("journal", journal(), |bytes| {
             let (head, records) = JournalBlock::decode(bytes, PLACE, owner()).ok()?;
@@ -213,19 +215,19 @@ fn everything_is_read_back() {
 #[test]
 fn other_blocks_are_refused() {
     let other = ThinIdentity { pool: owner().drive, ..owner() };
-    let (bytes, meant) = leaf().encode(512, 4, PLACE, owner());
+    let (bytes, meant) = leaf().encode(512, 4, AT, owner());
     let read = |pointer: Pointer, place, owner| MapNode::decode(&bytes, &pointer, place, owner).is_ok();
     assert!(read(meant, (0, 512), owner()));
     assert!(!read(meant, (0, 512), other));
     assert!(!read(meant, (0, 256), owner()), "another part of the volume");
     assert!(!read(meant, (1, 512), owner()), "a leaf where a node should be");
-    assert!(!read(Pointer { lba: Lba(1), ..meant }, (0, 512), owner()));
+    assert!(!read(Pointer { at: Address { lba: Lba(1), ..AT }, ..meant }, (0, 512), owner()));
     assert!(!read(Pointer { generation: 5, ..meant }, (0, 512), owner()));
     assert!(!read(Pointer { checksum: 1, ..meant }, (0, 512), owner()), "an older copy at the same place");
     assert!(Superblock::decode(&superblock().encode(2, PLACE), 3, PLACE).is_err(), "another home");
     let page = SumPage::encode(&sums(), PLACE, owner());
     assert!(SumPage::decode(&page, Lba(1), owner()).is_err(), "the page of another region");
-    let (bytes, meant) = dirty_bits().encode(FIRST, 4, PLACE, owner());
+    let (bytes, meant) = dirty_bits().encode(FIRST, 4, AT, owner());
     let read = |pointer: Pointer, place| DirtyNode::decode(&bytes, &pointer, place, owner()).is_ok();
     assert!(read(meant, (0, FIRST)));
     assert!(!read(meant, (0, Region(0))) && !read(meant, (1, FIRST)), "another piece of the bitmap");
@@ -252,56 +254,81 @@ fn journal_blocks_fill_up() {
     assert_eq!(JournalBlock::decode(&bytes, PLACE, owner()), Ok((HEAD, Vec::new())));
 }
 
+/// A drive of 2 GiB and a bit, which has three segments.
+fn layout(journal_blocks: u64) -> ThinLayout {
+    ThinLayout::new(Blocks((2 << 18) + 4096 + 5), journal_blocks).expect("there is room")
+}
+
 /// Goal: where things lie: nothing overlaps, and what is kept is not usable.
 #[test]
 fn places_do_not_overlap() {
-    use crate::thin::{AU_BLOCKS, HOMES, ThinLayout};
-    // 2 GiB and a bit: three segments.
-    let layout = ThinLayout::new(Blocks((2 << 18) + 4096 + 5), 256).expect("there is room");
+    let layout = layout(256);
     let homes: Vec<u64> = (0..HOMES).map(|home| layout.home_lba(home).0).collect();
     assert_eq!(homes, [0, 16, 528_352, 528_368]);
     assert_eq!(layout.root_lba(Root::slot(1, 3)), Lba(528_370));
     assert_eq!((layout.journal_lba(0), layout.journal_lba(511)), (Lba(304), Lba(559)));
-    let usable: Vec<u32> = (0..layout.aus()).filter(|au| layout.is_usable(Au(*au))).collect();
+    let pool = PoolLayout::new([layout]).expect("a pool");
+    let usable: Vec<u32> = pool.usable().map(|au| au.index).collect();
     let edges: Vec<_> = usable.chunk_by(|a, b| a + 1 == *b).map(|run| (run[0], run[run.len() - 1])).collect();
     assert_eq!(edges, [(35, 16383), (16401, 32767), (32785, 33021)]);
-    assert!(layout.is_usable_lba(Lba(35 * AU_BLOCKS)) && !layout.is_usable_lba(Lba(u64::MAX)));
+    let first = Au { member: Member(0), index: 35 }.start();
+    assert!(pool.is_usable_at(first) && !pool.is_usable_at(Address { member: Member(1), ..first }));
+    assert!(!pool.is_usable_at(Address { lba: Lba(u64::MAX), ..first }));
     let least = Blocks((2 + 17 + 1 + 2 + 1) * AU_BLOCKS);
     assert!(ThinLayout::new(least, 16).is_some() && ThinLayout::new(Blocks(least.0 - 1), 16).is_none());
     assert!([0, 15].iter().all(|journal| ThinLayout::new(Blocks(16384), *journal).is_none()));
     assert!(ThinLayout::new(Blocks(u64::MAX), 16).is_none());
 }
 
+/// Goal: a pool has at least one drive, no more than its table of members lists, and no more regions than its bitmap.
+#[test]
+fn pools_are_bounded() {
+    let of = |drives: usize, blocks| {
+        PoolLayout::new((0..drives).map(|_| ThinLayout::new(Blocks(blocks), 16).expect("there is room")))
+    };
+    assert!(of(0, 16384).is_none() && of(16, 16384).is_some() && of(17, 16384).is_none());
+    let tib = (1 << 40) / BLOCK_SIZE as u64;
+    assert!(of(1, 255 * tib).is_some() && of(4, 64 * tib).is_some() && of(5, 64 * tib).is_none());
+}
+
 /// Goal: every block of every usable unit has a checksum of its own, on a page that lies in no usable unit, no home and no
-/// journal.
+/// journal. Regions are counted through the drives.
 #[test]
 fn every_block_has_its_checksum() {
-    use crate::thin::{AU_BLOCKS, HOMES, ThinLayout};
-    let layout = ThinLayout::new(Blocks((2 << 18) + 4096 + 5), 256).expect("there is room");
-    let homes: Vec<Au> = (0..HOMES).filter_map(|home| Au::of(layout.home_lba(home))).collect();
-    let journal = layout.journal_lba(0).0..layout.journal_lba(255).0 + 1;
+    let drives = [layout(256), ThinLayout::new(Blocks(16384), 16).expect("there is room"), layout(16)];
+    let pool = PoolLayout::new(drives).expect("a pool");
     let mut last = None;
-    for au in (0..layout.aus()).map(Au).filter(|au| layout.is_usable(*au)) {
-        let (region, place) = (Region::of(au), Region::place_of(au));
-        assert!(region.0 < layout.regions() && place + 16 <= REGION_BLOCKS);
-        let page = layout.sums_lba(region);
+    for au in pool.usable() {
+        let layout = drives[usize::from(au.member.0)];
+        let (region, place) = (pool.region_of(au).expect("it is there"), Region::place_of(au));
+        assert!(region.0 < pool.regions() && place + 16 <= REGION_BLOCKS);
+        let page = pool.sums_at(region).expect("it is there");
         assert!(last < Some((page, place)), "unit {au:?} shares a place");
         last = Some((page, place));
-        let home = Au::of(page).expect("it is on the drive");
-        assert!(!layout.is_usable(home) && !homes.contains(&home) && !journal.contains(&page.0), "{au:?}");
+        assert_eq!(page.member, au.member);
+        let journal = layout.journal_lba(0).0..layout.journal_lba(0).0 + layout.journal_blocks();
+        let homes: Vec<u64> = (0..HOMES).map(|home| layout.home_lba(home).0 / AU_BLOCKS).collect();
+        let is_apart = !homes.contains(&(page.lba.0 / AU_BLOCKS)) && !journal.contains(&page.lba.0);
+        assert!(is_apart && !pool.is_usable_at(page), "{au:?}");
     }
-    let found =
-        [35, 16383, 16401, 33021].map(|au| (Region::of(Au(au)).0, layout.sums_lba(Region::of(Au(au))).0));
-    assert_eq!(found, [(0, 32), (260, 292), (261, 16384 * AU_BLOCKS), (526, 32768 * AU_BLOCKS + 4)]);
-    assert_eq!(layout.regions(), 527);
+    let found = [(0, 35), (0, 16383), (0, 16401), (0, 33021), (1, 20), (2, 33021)].map(|(member, index)| {
+        let region = pool.region_of(Au { member: Member(member), index }).expect("it is there");
+        (region.0, pool.sums_at(region).expect("it is there").lba.0)
+    });
+    let (second, third) = (16384 * AU_BLOCKS, 32768 * AU_BLOCKS + 4);
+    assert_eq!(found, [(0, 32), (260, 292), (261, second), (526, third), (527, 32), (527 + 17 + 526, third)]);
+    assert_eq!(pool.regions(), 527 + 17 + 527);
+    assert!(pool.sums_at(Region(pool.regions())).is_none());
+    assert!(pool.region_of(Au { member: Member(3), index: 35 }).is_none());
+    assert!(pool.region_of(Au { member: Member(1), index: 1024 }).is_none());
 }
 
 /// Goal: own blocks hide the base, and what neither has reads as zeroes.
 #[test]
 fn own_blocks_hide_the_base() {
     let entry = MapEntry { own: piece(300, 0b0101), base: Some(piece(200, 0b0011)) };
-    let found = [0, 1, 2, 3, 16].map(|block| entry.block(block).map(|lba| lba.0));
-    assert_eq!(found, [Some(4800), Some(3201), Some(4802), None, None]);
+    let found = [0, 1, 2, 3, 16].map(|block| entry.block(block).map(|at| (at.member.0, at.lba.0)));
+    assert_eq!(found, [Some((2, 4800)), Some((2, 3201)), Some((2, 4802)), None, None]);
     assert!(entry.is_valid());
     assert!(!MapEntry { own: piece(300, 0b0011), base: Some(piece(200, 0b0011)) }.is_valid(), "all hidden");
     assert!(!MapEntry { own: piece(300, 1), base: Some(piece(300, 2)) }.is_valid(), "twice the same");

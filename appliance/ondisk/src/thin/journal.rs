@@ -5,7 +5,7 @@
 //! end, and not a block that was lost, follows from what later blocks say was durable. Since the ring is blank in a new pool,
 //! anything else at a place is damage.
 
-use super::layout::{Au, Region};
+use super::layout::Region;
 use super::node::Piece;
 use super::table::VolumeKind;
 use super::wire::{
@@ -142,16 +142,16 @@ impl JournalRecord {
         };
         match self {
             Self::Map(map) => {
-                let base = map.base.unwrap_or(Piece { au: Au(0), mask: 0 });
+                let base = map.base.unwrap_or(Piece::NONE);
                 put(MapV1 {
                     head: self.head(MAP, map.volume),
                     unit: map.unit.into(),
-                    own: map.own.au.0.into(),
-                    base: base.au.0.into(),
+                    own: map.own.au.index.into(),
+                    base: base.au.index.into(),
                     mask: map.own.mask.into(),
                     base_mask: base.mask.into(),
-                    own_member: 0,
-                    base_member: 0,
+                    own_member: map.own.au.member.0,
+                    base_member: base.au.member.0,
                     is_fresh: u8::from(map.is_fresh),
                     reserved: 0,
                 }
@@ -202,14 +202,13 @@ fn prefix<T: FromBytes + KnownLayout + Immutable + Unaligned>(bytes: &[u8]) -> R
 
 fn load_map(bytes: &[u8]) -> Result<MapRecord, LoadError> {
     let wire: &MapV1 = prefix(bytes)?;
-    stamp::zero(&[wire.reserved, wire.own_member, wire.base_member])?;
+    stamp::zero(&[wire.reserved])?;
     let is_fresh = wire.is_fresh == 1;
-    let own = Piece { au: Au(wire.own.get()), mask: wire.mask.get() };
-    let base = Piece { au: Au(wire.base.get()), mask: wire.base_mask.get() };
-    let is_none = base == Piece { au: Au(0), mask: 0 };
-    let is_piece = |piece: Piece| piece.mask != 0 && piece.au != Au(0);
-    let is_base = is_fresh && is_piece(base) && base.au != own.au;
-    rule(wire.is_fresh <= 1 && is_piece(own) && (is_none || is_base), Inconsistency::Record)?;
+    let own = Piece::load(wire.own_member, wire.own.get(), wire.mask.get());
+    let base = Piece::load(wire.base_member, wire.base.get(), wire.base_mask.get());
+    let is_none = base == Piece::NONE;
+    let is_base = is_fresh && base.is_valid() && base.au != own.au;
+    rule(wire.is_fresh <= 1 && own.is_valid() && (is_none || is_base), Inconsistency::Record)?;
     let count = usize::try_from(own.mask.count_ones()).unwrap_or(0);
     let stored = bytes.get(size_of::<MapV1>()..).unwrap_or(&[]).as_chunks::<4>().0;
     rule(stored.len() >= count, Inconsistency::Record)?;

@@ -3,7 +3,7 @@
 //! A unit of a volume has at most two layers: its *own* allocation unit, which holds the blocks of `own.mask`, and below it
 //! a *base* that it shares with a snapshot, for the blocks that only `base.mask` has. Blocks of neither read as zeroes.
 
-use super::layout::{AU_BLOCKS, Au, LEAF_UNITS, NODE_POINTERS};
+use super::layout::{AU_BLOCKS, Address, Au, LEAF_UNITS, Member, NODE_POINTERS};
 use super::wire::{
     self, EntryV1, LEAF_MAGIC, LeafV1, NODE_MAGIC, NodeHeadV1, NodeV1, PointerV1, ThinIdentity, rule,
 };
@@ -18,7 +18,7 @@ const LEVELS_MAX: u8 = 5;
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Pointer {
     /// Its place.
-    pub lba: Lba,
+    pub at: Address,
     /// The generation that wrote it.
     pub generation: u64,
     /// The checksum in its stamp.
@@ -28,32 +28,32 @@ pub struct Pointer {
 impl Pointer {
     /// The pointer to a block that was encoded for this place.
     #[must_use]
-    pub fn to(block: &[u8], lba: Lba, generation: u64) -> Self {
-        Self { lba, generation, checksum: wire::checksum_of(block) }
+    pub fn to(block: &[u8], at: Address, generation: u64) -> Self {
+        Self { at, generation, checksum: wire::checksum_of(block) }
     }
 
     pub(crate) fn store(pointer: Option<Self>) -> PointerV1 {
-        let none = Self { lba: Lba(0), generation: 0, checksum: 0 };
-        let Self { lba, generation, checksum } = pointer.unwrap_or(none);
+        let none = Self { at: Address { member: Member(0), lba: Lba(0) }, generation: 0, checksum: 0 };
+        let Self { at, generation, checksum } = pointer.unwrap_or(none);
         PointerV1 {
-            lba: lba.0.into(),
+            lba: at.lba.0.into(),
             generation: generation.into(),
             checksum: checksum.into(),
-            member: 0,
+            member: at.member.0,
             reserved: [0; 3],
         }
     }
 
     pub(crate) fn load(wire: &PointerV1) -> Result<Option<Self>, LoadError> {
         stamp::zero(&wire.reserved)?;
-        let (lba, generation, checksum) = (wire.lba.get(), wire.generation.get(), wire.checksum.get());
-        rule(wire.member == 0, Inconsistency::Pointer)?;
-        if lba == 0 {
-            rule(generation == 0 && checksum == 0, Inconsistency::Pointer)?;
+        let at = Address { member: Member(wire.member), lba: Lba(wire.lba.get()) };
+        let (generation, checksum) = (wire.generation.get(), wire.checksum.get());
+        if at.lba == Lba(0) {
+            rule(generation == 0 && checksum == 0 && wire.member == 0, Inconsistency::Pointer)?;
             return Ok(None);
         }
-        rule(generation > 0, Inconsistency::Pointer)?;
-        Ok(Some(Self { lba: Lba(lba), generation, checksum }))
+        rule(generation > 0 && at.member.is_possible(), Inconsistency::Pointer)?;
+        Ok(Some(Self { at, generation, checksum }))
     }
 }
 
@@ -64,6 +64,20 @@ pub struct Piece {
     pub au: Au,
     /// Bit *n* stands for block *n*; not zero.
     pub mask: u16,
+}
+
+impl Piece {
+    /// No unit.
+    pub(crate) const NONE: Self = Self { au: Au { member: Member(0), index: 0 }, mask: 0 };
+
+    /// Whether it may be stored: unit 0 of a drive is a home.
+    pub(crate) fn is_valid(&self) -> bool {
+        self.mask != 0 && self.au.index != 0 && self.au.member.is_possible()
+    }
+
+    pub(crate) fn load(member: u8, index: u32, mask: u16) -> Self {
+        Self { au: Au { member: Member(member), index }, mask }
+    }
 }
 
 /// What one unit of a volume maps to.
@@ -79,47 +93,43 @@ impl MapEntry {
     /// Whether it satisfies the rules of a stored entry.
     #[must_use]
     pub fn is_valid(&self) -> bool {
-        let is_piece = |piece: Piece| piece.mask != 0 && piece.au != Au(0);
         // A base whose blocks are all hidden is of no use, and would be kept for ever.
         let is_base =
-            |base: Piece| is_piece(base) && base.au != self.own.au && base.mask & !self.own.mask != 0;
-        is_piece(self.own) && self.base.is_none_or(is_base)
+            |base: Piece| base.is_valid() && base.au != self.own.au && base.mask & !self.own.mask != 0;
+        self.own.is_valid() && self.base.is_none_or(is_base)
     }
 
     /// Where a block of the unit lies; `None` for zeroes.
     #[must_use]
-    pub fn block(&self, block: u32) -> Option<Lba> {
+    pub fn block(&self, block: u32) -> Option<Address> {
         let bit = 1_u16.checked_shl(block)?;
         let piece = if self.own.mask & bit != 0 { Some(self.own) } else { self.base };
         let piece = piece.filter(|piece| piece.mask & bit != 0)?;
-        Some(Lba(piece.au.lba().0.saturating_add(u64::from(block))))
+        Some(piece.au.block(block))
     }
 
     fn store(entry: Option<Self>) -> EntryV1 {
-        let none = Piece { au: Au(0), mask: 0 };
-        let own = entry.map_or(none, |e| e.own);
-        let base = entry.and_then(|e| e.base).unwrap_or(none);
+        let own = entry.map_or(Piece::NONE, |e| e.own);
+        let base = entry.and_then(|e| e.base).unwrap_or(Piece::NONE);
         EntryV1 {
-            own: own.au.0.into(),
-            base: base.au.0.into(),
+            own: own.au.index.into(),
+            base: base.au.index.into(),
             own_mask: own.mask.into(),
             base_mask: base.mask.into(),
-            own_member: 0,
-            base_member: 0,
+            own_member: own.au.member.0,
+            base_member: base.au.member.0,
             reserved: 0,
         }
     }
 
     fn load(wire: &EntryV1) -> Result<Option<Self>, LoadError> {
-        stamp::zero(&[wire.reserved, wire.own_member, wire.base_member])?;
-        let piece = |au: u32, mask: u16| Piece { au: Au(au), mask };
-        let (own, base) =
-            (piece(wire.own.get(), wire.own_mask.get()), piece(wire.base.get(), wire.base_mask.get()));
-        let is_none = |piece: Piece| piece == Piece { au: Au(0), mask: 0 };
-        if is_none(own) && is_none(base) {
+        stamp::zero(&[wire.reserved])?;
+        let own = Piece::load(wire.own_member, wire.own.get(), wire.own_mask.get());
+        let base = Piece::load(wire.base_member, wire.base.get(), wire.base_mask.get());
+        if own == Piece::NONE && base == Piece::NONE {
             return Ok(None);
         }
-        let entry = Self { own, base: (!is_none(base)).then_some(base) };
+        let entry = Self { own, base: (base != Piece::NONE).then_some(base) };
         rule(entry.is_valid(), Inconsistency::MapEntry)?;
         Ok(Some(entry))
     }
@@ -176,11 +186,11 @@ impl MapNode {
         &self,
         first_unit: u64,
         generation: u64,
-        lba: Lba,
+        at: Address,
         owner: ThinIdentity,
     ) -> (Box<[u8]>, Pointer) {
         let head = |magic| NodeHeadV1 {
-            stamp: wire::stamp_of(magic, lba, owner),
+            stamp: wire::stamp_of(magic, at.lba, owner),
             generation: generation.into(),
             first_unit: first_unit.into(),
             level: self.level(),
@@ -198,7 +208,7 @@ impl MapNode {
                 wire::store(&LeafV1 { head: head(LEAF_MAGIC), entries })
             }
         };
-        let pointer = Pointer::to(&bytes, lba, generation);
+        let pointer = Pointer::to(&bytes, at, generation);
         (bytes, pointer)
     }
 
@@ -214,7 +224,7 @@ impl MapNode {
     ) -> Result<Self, LoadError> {
         let (level, _) = place;
         let magic = if level == 0 { LEAF_MAGIC } else { NODE_MAGIC };
-        wire::check_owned(bytes, magic, pointer.lba, owner)?;
+        wire::check_owned(bytes, magic, pointer.at.lba, owner)?;
         let head = |head: &NodeHeadV1| {
             stamp::zero(&head.reserved)?;
             let is_meant = wire::checksum_of(bytes) == pointer.checksum

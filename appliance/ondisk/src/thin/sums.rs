@@ -8,7 +8,7 @@
 //! A page is overwritten in place; it says of each block what it last knew. Whether that must agree with the data says the
 //! bitmap together with the journal: a page of a clean region agrees with every block that a map reaches.
 
-use super::layout::{NODE_POINTERS, REGION_BLOCKS, Region};
+use super::layout::{Address, NODE_POINTERS, REGION_BLOCKS, Region};
 use super::node::Pointer;
 use super::wire::{
     self, DIRTY_BYTES, DIRTY_INDEXES, DIRTY_MAGIC, DirtyBitsV1, DirtyHeadV1, DirtyIndexV1, SUMS_MAGIC,
@@ -64,6 +64,9 @@ impl DirtyNode {
     /// Blocks of level 1 that a root names.
     pub const INDEXES: usize = DIRTY_INDEXES;
 
+    /// Regions of a pool.
+    pub const REGIONS_MAX: u64 = Self::REGIONS as u64 * (Self::FAN_OUT * Self::INDEXES) as u64;
+
     fn level(&self) -> u8 {
         match self {
             Self::Bits(_) => 0,
@@ -77,11 +80,11 @@ impl DirtyNode {
         &self,
         first: Region,
         generation: u64,
-        lba: Lba,
+        at: Address,
         owner: ThinIdentity,
     ) -> (Box<[u8]>, Pointer) {
         let head = DirtyHeadV1 {
-            stamp: wire::stamp_of(DIRTY_MAGIC, lba, owner),
+            stamp: wire::stamp_of(DIRTY_MAGIC, at.lba, owner),
             generation: generation.into(),
             first_region: first.0.into(),
             level: self.level(),
@@ -94,7 +97,7 @@ impl DirtyNode {
                 wire::store(&DirtyIndexV1 { head, pointers, reserved: [0; 768] })
             }
         };
-        let pointer = Pointer::to(&bytes, lba, generation);
+        let pointer = Pointer::to(&bytes, at, generation);
         (bytes, pointer)
     }
 
@@ -108,7 +111,7 @@ impl DirtyNode {
         place: (u8, Region),
         owner: ThinIdentity,
     ) -> Result<Self, LoadError> {
-        wire::check_owned(bytes, DIRTY_MAGIC, pointer.lba, owner)?;
+        wire::check_owned(bytes, DIRTY_MAGIC, pointer.at.lba, owner)?;
         let wire: &DirtyBitsV1 = wire::view(bytes)?;
         let head = &wire.head;
         stamp::zero(&head.reserved)?;
@@ -133,7 +136,5 @@ impl DirtyNode {
 const _: () = {
     assert!(DirtyNode::REGIONS as usize == DIRTY_BYTES * 8);
     // The regions of 2^32 units, which is 256 TiB.
-    assert!(
-        (DirtyNode::REGIONS as u64) * ((DirtyNode::FAN_OUT * DirtyNode::INDEXES) as u64) > 261 * (1 << 18)
-    );
+    assert!(DirtyNode::REGIONS_MAX > 261 * (1 << 18));
 };

@@ -1,12 +1,12 @@
 //! The volume table of a checkpoint: which volumes and snapshots there are, and where the map of each begins.
 
-use super::layout::units_of;
+use super::layout::{Address, units_of};
 use super::node::{MapNode, Pointer};
 use super::wire::{self, TABLE_MAGIC, ThinIdentity, VolumeEntryV1, VolumeTableV1, rule};
 use crate::error::{Inconsistency, LoadError};
 use crate::stamp;
 use crate::text::{self, Name};
-use block::{Blocks, Lba};
+use block::Blocks;
 use uuid::Uuid;
 
 /// Entries of one block of the table.
@@ -128,17 +128,17 @@ impl VolumeTable {
     /// # Panics
     /// If it breaks a rule: that must not reach a disk.
     #[must_use]
-    pub fn encode(&self, generation: u64, lba: Lba, owner: ThinIdentity) -> (Box<[u8]>, Pointer) {
+    pub fn encode(&self, generation: u64, at: Address, owner: ThinIdentity) -> (Box<[u8]>, Pointer) {
         assert!(self.is_valid(), "a table that breaks a rule is never stored");
         let bytes = wire::store(&VolumeTableV1 {
-            stamp: wire::stamp_of(TABLE_MAGIC, lba, owner),
+            stamp: wire::stamp_of(TABLE_MAGIC, at.lba, owner),
             generation: generation.into(),
             index: self.index.into(),
             count: u16::try_from(self.entries.len()).unwrap_or(u16::MAX).into(),
             reserved: [0; 180],
             entries: core::array::from_fn(|n| VolumeEntry::store(self.entries.get(n))),
         });
-        let pointer = Pointer::to(&bytes, lba, generation);
+        let pointer = Pointer::to(&bytes, at, generation);
         (bytes, pointer)
     }
 
@@ -152,7 +152,7 @@ impl VolumeTable {
         index: u16,
         owner: ThinIdentity,
     ) -> Result<Self, LoadError> {
-        wire::check_owned(bytes, TABLE_MAGIC, pointer.lba, owner)?;
+        wire::check_owned(bytes, TABLE_MAGIC, pointer.at.lba, owner)?;
         let wire: &VolumeTableV1 = wire::view(bytes)?;
         let is_meant = wire::checksum_of(bytes) == pointer.checksum
             && wire.generation.get() == pointer.generation

@@ -4,8 +4,7 @@
 use super::stories::{act, read, snapshot, world, write};
 use super::world::{Request, World};
 use crate::{EngineError, Finding, Problem, ScrubReport, SumCounts};
-use block::Lba;
-use ondisk::thin::{Au, Region, VolumeKind};
+use ondisk::thin::{Address, Au, VolumeKind};
 use sim::{Drive, NextWrite};
 
 /// Two checkpoints without a write between them: all regions get clean that are sure.
@@ -20,17 +19,22 @@ fn restart(world: &mut World) {
 }
 
 /// Where a block of a volume lies.
-fn lba(world: &mut World, volume: u32, block: u64) -> u64 {
+fn address(world: &mut World, volume: u32, block: u64) -> Address {
     let state = world.served().engine.state.borrow();
     let root = state.volume(volume).expect("it is there").root;
     let entry = state.map.lookup(root, block / 16).0.expect("it is mapped");
-    entry.block(u32::try_from(block % 16).expect("small")).expect("it is mapped").0
+    entry.block(u32::try_from(block % 16).expect("small")).expect("it is mapped")
+}
+
+fn lba(world: &mut World, volume: u32, block: u64) -> u64 {
+    address(world, volume, block).lba.0
 }
 
 /// Where the page of a block's checksum lies.
 fn page(world: &mut World, volume: u32, block: u64) -> u64 {
-    let au = Au::of(Lba(lba(world, volume, block))).expect("it is on the drive");
-    world.served().engine.layout.sums_lba(Region::of(au)).0
+    let au = Au::of(address(world, volume, block)).expect("it is on the drive");
+    let drives = world.served().engine.drives();
+    drives.sums_at(drives.region_of(au)).lba.0
 }
 
 fn rot(world: &mut World, lba: u64) {
@@ -194,7 +198,7 @@ fn a_bad_bitmap_makes_all_regions_dirty() {
     clean(&mut world);
     write(&mut world, 1, 0, 16);
     act(&mut world, Request::Checkpoint);
-    let places: Vec<u64> = world.served().engine.state.borrow().bitmap.places().map(|lba| lba.0).collect();
+    let places: Vec<u64> = world.served().engine.state.borrow().bitmap.places().map(|at| at.lba.0).collect();
     assert_eq!(places.len(), 2, "an index and a piece");
     for place in places {
         let mut world = world.copy();

@@ -43,13 +43,13 @@ pub(super) fn audit(engine: &Engine<SimDrive>) {
     let mut places: Vec<_> = state.tables.iter().copied().chain(state.bitmap.places()).collect();
     for (id, count) in &nodes {
         assert_eq!(state.map.refs(*id), *count, "references of {id:?}");
-        places.push(state.map.node(*id).stored.expect("a checkpoint writes all nodes").lba);
+        places.push(state.map.node(*id).stored.expect("a checkpoint writes all nodes").at);
     }
     places.sort_unstable();
     assert!(places.windows(2).all(|pair| pair[0] != pair[1]), "two nodes at one place");
-    let mut meta: Vec<Au> = places.iter().filter_map(|lba| Au::of(*lba)).collect();
+    let mut meta: Vec<Au> = places.iter().filter_map(|at| Au::of(*at)).collect();
     meta.dedup();
-    for au in (0..engine.layout.aus()).map(Au).filter(|au| engine.layout.is_usable(*au)) {
+    for au in engine.drives().layout.usable() {
         let refs = units.get(&au).copied().unwrap_or(0);
         assert_eq!(state.space.refs(au), refs, "references of {au:?}");
         assert!(refs == 0 || !meta.contains(&au), "{au:?} holds data and nodes");

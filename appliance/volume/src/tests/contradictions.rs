@@ -1,7 +1,7 @@
 //! Planted contradictions: good blocks that say what cannot be, each named by an import that writes nothing.
 
 use super::hostile::{act, block, places, plant, pool};
-use super::world::{Request, World, identity};
+use super::world::{Request, World, identity, on_first};
 use crate::ImportError;
 use block::{BLOCK_SIZE, Blocks, Lba};
 use ondisk::thin::{
@@ -34,7 +34,7 @@ impl Planted {
     /// The only block of the volume table, and its place.
     fn table(&mut self) -> (VolumeTable, Pointer) {
         self.find(|bytes, lba| {
-            let meant = Pointer::to(bytes, lba, generation(bytes));
+            let meant = Pointer::to(bytes, on_first(lba.0), generation(bytes));
             VolumeTable::decode(bytes, &meant, 0, identity()).ok().map(|table| (table, meant))
         })
     }
@@ -63,8 +63,8 @@ impl Planted {
         let (mut table, meant) = self.table();
         change(table.entries.iter_mut().find(|entry| entry.number == number).expect("it is there"));
         table.entries.sort_by_key(|entry| entry.number);
-        self.put(meant.lba.0, &table.encode(meant.generation, meant.lba, identity()).0);
-        meant.lba.0
+        self.put(meant.at.lba.0, &table.encode(meant.generation, meant.at, identity()).0);
+        meant.at.lba.0
     }
 
     fn change_root(&mut self, change: impl Fn(&mut Root)) -> u64 {
@@ -130,7 +130,7 @@ fn records_that_cannot_be_are_refused() {
             "a base in a unit of nodes",
             on!(map, nodes, map, map.base = Some(Piece { au: nodes, mask: 1 << 15 })),
         ),
-        ("data in a unit of another volume", on!(map, nodes, map, map.own.au = Au(nodes.0 - 1))),
+        ("data in a unit of another volume", on!(map, nodes, map, map.own.au.index = nodes.index - 1)),
         ("a unit past the end", on!(map, _, map, map.unit = 5008 / 16)),
         ("a write to a snapshot", on!(map, _, map, map.volume = 3)),
         ("a write to no volume", on!(map, _, map, map.volume = 77)),
@@ -148,9 +148,9 @@ fn records_that_cannot_be_are_refused() {
     ];
     for (what, change) in changes {
         let mut planted = Planted::new();
-        let nodes = Au::of(planted.table().1.lba).expect("a usable unit");
+        let nodes = Au::of(planted.table().1.at).expect("a usable unit");
         let lba = planted.change_record(|record| change(record, nodes));
-        assert_eq!(planted.import(), ImportError::Impossible(lba), "{what}");
+        assert_eq!(planted.import(), ImportError::Impossible(on_first(lba)), "{what}");
     }
 }
 
@@ -166,7 +166,7 @@ fn tables_and_nodes_that_cannot_be_are_refused() {
     for (what, change) in changes {
         let mut planted = Planted::new();
         let lba = planted.change_entry(3, change);
-        assert_eq!(planted.import(), ImportError::Impossible(lba), "{what}");
+        assert_eq!(planted.import(), ImportError::Impossible(on_first(lba)), "{what}");
     }
     let roots: [Change<Root>; 4] = [
         ("a generation at its end", |root| root.generation |= 1 << 60),
@@ -177,14 +177,14 @@ fn tables_and_nodes_that_cannot_be_are_refused() {
     for (what, change) in roots {
         let mut planted = Planted::new();
         let lba = planted.change_root(change);
-        assert_eq!(planted.import(), ImportError::Impossible(lba), "{what}");
+        assert_eq!(planted.import(), ImportError::Impossible(on_first(lba)), "{what}");
     }
     let superblocks: [Change<Superblock>; 2] = [
         ("more drives than one", |superblock| superblock.member_count = 2),
         ("a short journal", |superblock| superblock.journal_blocks = 256),
     ];
     for ((what, change), error) in
-        superblocks.into_iter().zip([ImportError::Members(2), ImportError::Impossible(0)])
+        superblocks.into_iter().zip([ImportError::Members(2), ImportError::Impossible(on_first(0))])
     {
         let mut planted = Planted::new();
         let mut superblock = Superblock::decode(&block(planted.drive(), 0), 0, Lba(0)).expect("it is good");
@@ -213,7 +213,7 @@ fn data_and_nodes_share_no_unit() {
     let mut planted = Planted { world, places };
     let mut leaf_at = |first_unit| {
         planted.find(|bytes, lba| {
-            let meant = Pointer::to(bytes, lba, generation(bytes));
+            let meant = Pointer::to(bytes, on_first(lba.0), generation(bytes));
             match MapNode::decode(bytes, &meant, (0, first_unit), identity()) {
                 Ok(MapNode::Leaf(entries)) => Some((entries, meant)),
                 Ok(MapNode::Inner { .. }) | Err(_) => None,
@@ -221,10 +221,10 @@ fn data_and_nodes_share_no_unit() {
         })
     };
     let ((_, first), (mut entries, last)) = (leaf_at(0), leaf_at(19 * 256));
-    let nodes = Au::of(first.lba).expect("a usable unit");
-    assert_ne!(Au::of(last.lba), Some(nodes), "the nodes fill more than a unit");
+    let nodes = Au::of(first.at).expect("a usable unit");
+    assert_ne!(Au::of(last.at), Some(nodes), "the nodes fill more than a unit");
     entries[200] = Some(MapEntry { own: Piece { au: nodes, mask: 1 }, base: None });
-    let (bytes, _) = MapNode::Leaf(entries).encode(19 * 256, last.generation, last.lba, identity());
-    planted.put(last.lba.0, &bytes);
-    assert_eq!(planted.import(), ImportError::Impossible(nodes.lba().0));
+    let (bytes, _) = MapNode::Leaf(entries).encode(19 * 256, last.generation, last.at, identity());
+    planted.put(last.at.lba.0, &bytes);
+    assert_eq!(planted.import(), ImportError::Impossible(nodes.start()));
 }

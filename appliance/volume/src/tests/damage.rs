@@ -1,7 +1,7 @@
 //! Damage at rest: one bad place of what exists four times costs nothing; of maps and the volume table it costs what it names and
 //! all changes; of the journal the pool. It is named, and nothing is written.
 
-use super::world::{Request, World};
+use super::world::{Request, World, on_first};
 use crate::{EngineError, ImportError};
 use block::MediaError;
 use ondisk::thin::{HOMES, Root};
@@ -64,10 +64,7 @@ fn import(world: &World, damaged: &[u64]) -> (Option<ImportError>, bool) {
 #[test]
 fn homes_stand_in_for_each_other() {
     let mut world = world(false);
-    let (layout, generation) = {
-        let engine = &world.served().engine;
-        (engine.layout, engine.state.borrow().generation)
-    };
+    let (layout, generation) = (world.layout(), world.served().engine.state.borrow().generation);
     world.end(false);
     let root = |home| layout.root_lba(Root::slot(generation, home)).0;
     let other = |home| layout.root_lba(Root::slot(generation + 1, home)).0;
@@ -111,7 +108,7 @@ fn damaged_maps_cost_what_they_name() {
         let engine = &world.served().engine;
         let state = engine.state.borrow();
         let places = state.map.places().chain(state.tables.iter().copied());
-        places.map(|lba| lba.0).collect::<BTreeSet<u64>>()
+        places.map(|at| at.lba.0).collect::<BTreeSet<u64>>()
     };
     world.end(false);
     let blocks = |volume, firsts: &[u64]| {
@@ -142,8 +139,9 @@ fn damaged_maps_cost_what_they_name() {
             world.is_healthy = false;
             let damage = world.served().engine.damage();
             let is_it = |error: &ImportError| {
-                let is_damaged = matches!(error, ImportError::Damaged { lba: at, .. } if at == lba);
-                is_damaged == is_rotten && (is_rotten || *error == ImportError::Unreadable { lba: *lba })
+                let meant = on_first(*lba);
+                let is_damaged = matches!(error, ImportError::Damaged { at, .. } if *at == meant);
+                is_damaged == is_rotten && (is_rotten || *error == ImportError::Unreadable { at: meant })
             };
             assert!(damage.len() == 1 && damage.iter().all(is_it), "{damage:?}");
             found.insert(unread(&mut world));
@@ -169,10 +167,9 @@ fn damaged_maps_cost_what_they_name() {
 fn a_damaged_journal_is_never_taken_for_its_end() {
     for is_volatile in [false, true] {
         let mut world = world(is_volatile);
-        let (layout, blocks) = {
-            let engine = &world.served().engine;
-            (engine.layout, engine.journal.first.get()..engine.journal.next())
-        };
+        let layout = world.layout();
+        let journal = &world.served().engine.journal;
+        let blocks = journal.first.get()..journal.next();
         world.end(false);
         assert_eq!(import(&world, &[]).0, None);
         assert_eq!(blocks.clone().count(), 3);
@@ -181,7 +178,7 @@ fn a_damaged_journal_is_never_taken_for_its_end() {
             for damaged in [&[lba][..], &[lba, lba + 1]] {
                 let (error, is_written) = import(&world, damaged);
                 assert!(
-                    matches!(error, Some(ImportError::Damaged { lba: at, .. }) if at == lba),
+                    matches!(error, Some(ImportError::Damaged { at, .. }) if at == on_first(lba)),
                     "{error:?}"
                 );
                 assert!(!is_written);
@@ -189,7 +186,7 @@ fn a_damaged_journal_is_never_taken_for_its_end() {
             let mut world = world.copy();
             world.drive.as_mut().expect("the power is off").faults.unreadable.extend([lba, lba + 1]);
             let error = world.start(false).expect("no cut is planned").err();
-            assert_eq!(error, Some(ImportError::Unreadable { lba }));
+            assert_eq!(error, Some(ImportError::Unreadable { at: on_first(lba) }));
         }
     }
 }
@@ -199,11 +196,12 @@ fn a_damaged_journal_is_never_taken_for_its_end() {
 #[test]
 fn behind_the_end_of_the_journal_nothing_is_needed() {
     let mut world = world(false);
-    let (layout, next) = (world.served().engine.layout, world.served().engine.journal.next());
+    let (layout, next) = (world.layout(), world.served().engine.journal.next());
     world.end(false);
     let place = |sequence| layout.journal_lba(sequence).0;
     assert_eq!(import(&world, &[place(next + 1), place(next + 2)]).0, None);
-    for (sequence, error) in [(next, Some(ImportError::Unreadable { lba: place(next) })), (next + 1, None)] {
+    let unreadable = ImportError::Unreadable { at: on_first(place(next)) };
+    for (sequence, error) in [(next, Some(unreadable)), (next + 1, None)] {
         let mut world = world.copy();
         world.drive.as_mut().expect("the power is off").faults.unreadable.insert(place(sequence));
         assert_eq!(world.start(false).expect("no cut is planned").err(), error);
@@ -248,10 +246,7 @@ fn a_gap_before_what_was_never_flushed_is_the_end() {
 #[test]
 fn a_root_in_one_home_is_in_all_before_it_is_relied_on() {
     let mut world = world(false);
-    let (layout, generation) = {
-        let engine = &world.served().engine;
-        (engine.layout, engine.state.borrow().generation + 1)
-    };
+    let (layout, generation) = (world.layout(), world.served().engine.state.borrow().generation + 1);
     let root = |home| layout.root_lba(Root::slot(generation, home));
     let owner = super::world::identity();
     let has_root = |world: &mut World, home| {

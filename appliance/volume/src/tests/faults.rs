@@ -141,7 +141,7 @@ fn world() -> World {
 
 /// The blocks of the drive that hold these contents.
 fn places(world: &mut World, version: u64) -> Vec<u64> {
-    let blocks = world.served().engine.layout.aus();
+    let blocks = world.layout().aus();
     let is_it =
         |block: &sim::Block| block[..8] == version.to_le_bytes() && block[BLOCK_SIZE - 8..] == block[..8];
     world.served().devices.with(0, |d| {
@@ -200,7 +200,7 @@ fn an_unreadable_block_fails_alone() {
 #[test]
 fn homes_may_be_unreadable() {
     let mut world = world();
-    let layout = world.served().engine.layout;
+    let layout = world.layout();
     world.end(false);
     for good in 0..HOMES {
         let mut world = world.copy();

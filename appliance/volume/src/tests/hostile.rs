@@ -28,12 +28,13 @@ fn copy_of(world: &mut World, origin: u32, kind: VolumeKind) {
 
 /// Where the metadata of a pool lie that the next import reads; of the homes the first one.
 pub(super) fn places(world: &mut World) -> Vec<u64> {
+    let layout = world.layout();
     let engine = &world.served().engine;
     let state = engine.state.borrow();
     let nodes = state.map.places().chain(state.map.stale.iter().copied()).chain(state.tables.iter().copied());
-    let journal = (engine.journal.first.get()..engine.journal.next()).map(|s| engine.layout.journal_lba(s));
-    let roots = [0, 1].map(|parity| engine.layout.root_lba(HomeSlot { home: 0, parity }));
-    let all = nodes.chain(journal).chain(roots).chain([engine.layout.home_lba(0)]);
+    let journal = (engine.journal.first.get()..engine.journal.next()).map(|s| layout.journal_lba(s));
+    let roots = [0, 1].map(|parity| layout.root_lba(HomeSlot { home: 0, parity }));
+    let all = nodes.map(|at| at.lba).chain(journal).chain(roots).chain([layout.home_lba(0)]);
     all.map(|lba| lba.0).collect::<Vec<_>>()
 }
 

@@ -2,14 +2,15 @@
 
 use super::{Room, Store, Sums, Verdict};
 use block::Blocks;
-use ondisk::thin::{Au, DirtyNode, REGION_BLOCKS, Region, ThinLayout};
+use ondisk::thin::{Au, DirtyNode, Member, PoolLayout, REGION_BLOCKS, Region, ThinLayout};
 
 /// A unit of region 1.
-const AU: Au = Au(70);
+const AU: Au = Au { member: Member(0), index: 70 };
 const REGION: Region = Region(1);
 
 fn sums(pages: usize) -> Sums {
-    Sums::new(&ThinLayout::new(Blocks(8192), 16).expect("there is room"), pages)
+    let layout = PoolLayout::new(ThinLayout::new(Blocks(8192), 16)).expect("there is room");
+    Sums::new(layout, pages)
 }
 
 fn write(sums: &mut Sums, values: &[u32]) {

@@ -5,10 +5,10 @@ use super::judge;
 use crate::{
     Engine, EngineError, ImportError, Memory, NewPool, NewVolume, Pace, ScrubReport, format, import,
 };
-use block::{BLOCK_SIZE, Blocks, Op};
+use block::{BLOCK_SIZE, Blocks, Lba, Op};
 use core::cell::{Cell, RefCell};
 use ondisk::Name;
-use ondisk::thin::{ThinIdentity, VolumeKind};
+use ondisk::thin::{Address, Member, ThinIdentity, ThinLayout, VolumeKind};
 pub(super) use sim::PowerCut;
 use sim::{Drive, History, Random, SimDrive, Steps};
 use std::collections::BTreeMap;
@@ -123,6 +123,11 @@ fn new_pool() -> NewPool {
 
 pub(super) fn identity() -> ThinIdentity {
     ThinIdentity { pool: Uuid::from_u128(1), drive: Uuid::from_u128(2) }
+}
+
+/// A block of the first drive.
+pub(super) fn on_first(lba: u64) -> Address {
+    Address { member: Member::FIRST, lba: Lba(lba) }
 }
 
 /// A block that says which version it is, where it belongs, and which volume wrote it.
@@ -250,6 +255,11 @@ impl World {
 
     pub(super) fn served(&mut self) -> &mut Served {
         self.served.as_mut().expect("the pool is served")
+    }
+
+    /// The places on the first drive.
+    pub(super) fn layout(&mut self) -> ThinLayout {
+        *self.served().engine.drives().layout.member(Member::FIRST).expect("there is one")
     }
 
     fn note(&mut self, event: impl core::hash::Hash) -> Result<(), PowerCut> {

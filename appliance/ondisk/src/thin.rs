@@ -33,7 +33,7 @@ pub(crate) mod wire;
 pub use journal::{JournalBlock, JournalHead, JournalRecord, Lsn, MapRecord};
 pub use layout::{
     AU_BLOCKS, Address, Au, HOMES, HomeSlot, LEAF_UNITS, Member, NODE_POINTERS, PoolLayout, REGION_AUS,
-    REGION_BLOCKS, Region, ThinLayout, UNIT_MASK_FULL, units_of,
+    REGION_BLOCKS, Region, ThinLayout, UNIT_MASK_FULL, home_of, units_of,
 };
 pub use node::{Leaf, MapEntry, MapNode, Piece, Pointer};
 pub use root::Root;

@@ -210,11 +210,7 @@ impl ThinLayout {
     /// First block of a home.
     #[must_use]
     pub fn home_lba(&self, home: u8) -> Lba {
-        let au = match home {
-            0 | 1 => u64::from(home),
-            _ => u64::from(self.aus).saturating_sub(TAIL_AUS).saturating_add(u64::from(home & 1)),
-        };
-        Lba(au.saturating_mul(AU_BLOCKS))
+        home_of(Blocks(u64::from(self.aus).saturating_mul(AU_BLOCKS)), home)
     }
 
     /// The place of a root.
@@ -324,6 +320,16 @@ impl PoolLayout {
         };
         self.members().flat_map(of).filter(|au| self.is_usable(*au))
     }
+}
+
+/// First block of a home on a drive of this capacity.
+#[must_use]
+pub fn home_of(capacity: Blocks, home: u8) -> Lba {
+    let au = match home {
+        0 | 1 => u64::from(home),
+        _ => (capacity.0 / AU_BLOCKS).saturating_sub(TAIL_AUS).saturating_add(u64::from(home & 1)),
+    };
+    Lba(au.saturating_mul(AU_BLOCKS))
 }
 
 /// Units that so many blocks of a volume take.

@@ -10,6 +10,7 @@ use core::fmt;
 use ondisk::thin::Address;
 use thiserror::Error;
 
+mod attributes;
 mod home;
 mod journal;
 mod map;
@@ -17,6 +18,7 @@ mod served;
 mod sums;
 mod table;
 
+pub use attributes::AttributesProblem;
 pub use home::HomeProblem;
 pub use journal::JournalProblem;
 pub use map::MapProblem;
@@ -87,6 +89,9 @@ pub enum Problem {
     /// With the volume table.
     #[error(transparent)]
     Table(#[from] TableProblem),
+    /// With what a volume carries for its owner.
+    #[error(transparent)]
+    Attributes(#[from] AttributesProblem),
     /// With the map of a volume, and the units in it.
     #[error(transparent)]
     Map(#[from] MapProblem),
@@ -105,6 +110,7 @@ impl Problem {
         match self {
             Self::Home(problem) => problem.facts(),
             Self::Table(problem) => problem.facts(),
+            Self::Attributes(problem) => problem.facts(),
             Self::Map(problem) => problem.facts(),
             Self::Journal(problem) => problem.facts(),
             Self::Sums(problem) => problem.facts(),

@@ -1,7 +1,7 @@
 //! What is on drives, judged without writing to them (layer 2; the tests of `volume` and `ironbay check` use it).
 //!
 //! ```text
-//!  Medium ──▶ homes: superblocks, roots ──▶ volume table ──▶ nodes and leaves ──▶ journal, replayed ──▶ who uses each unit
+//!  Medium ──▶ homes: superblocks, roots ──▶ volume table ──▶ nodes and leaves ──▶ journal, replayed ──▶ attributes, who uses each unit
 //!                 └──────────────┴────────────────┴─────────────────┴─────────────────┴───────▶ Finding, Summary
 //! ```
 //!
@@ -54,8 +54,8 @@ mod served;
 mod thin;
 
 pub use finding::{
-    Facts, Finding, HomeProblem, JournalProblem, MapProblem, Place, Problem, ServedProblem, Severity,
-    SumsProblem, TableProblem,
+    AttributesProblem, Facts, Finding, HomeProblem, JournalProblem, MapProblem, Place, Problem,
+    ServedProblem, Severity, SumsProblem, TableProblem,
 };
 pub use medium::{Fault, Medium};
 pub use report::{JournalUse, Report, Summary, Units, VolumeSummary};

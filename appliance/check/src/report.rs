@@ -9,7 +9,7 @@ use uuid::Uuid;
 /// The result of a check.
 #[derive(Clone, Debug, Default)]
 pub struct Report {
-    /// In the order in which they were found: homes, table, maps, journal, units. At most [`FINDINGS_MAX`].
+    /// In the order in which they were found: homes, table, maps, journal, attributes, units. At most [`FINDINGS_MAX`].
     pub findings: Vec<Finding>,
     /// Findings that found no room.
     pub left_out: u64,
@@ -75,6 +75,8 @@ pub struct VolumeSummary {
     pub origin: Option<Uuid>,
     /// Units of it that map to something.
     pub mapped: u64,
+    /// Bytes that it carries for its owner.
+    pub attributes: u32,
 }
 
 /// Allocation units of 64 KiB.
@@ -86,7 +88,7 @@ pub struct Units {
     pub data: u64,
     /// Of those: reached by more than one volume or snapshot.
     pub shared: u64,
-    /// That hold nodes or the volume table of the checkpoint.
+    /// That hold nodes or the volume table of the checkpoint, or attributes.
     pub nodes: u64,
 }
 

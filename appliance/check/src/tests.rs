@@ -2,6 +2,7 @@
 //!
 //! The counterpart is in `volume`: its tests ask the check after every power cut and every import of every seed.
 
+mod attributes;
 mod bitmap;
 mod image;
 mod journal;

@@ -3,7 +3,7 @@
 //! 1. Homes: which superblock, which root.
 //! 2. The volume table, every node that it reaches, each once, and the bitmap of dirty regions.
 //! 3. The journal: read to its end, then replayed over the maps, which stay on the drive.
-//! 4. What every volume reaches after that: who uses each unit.
+//! 4. What every volume reaches after that: its attributes, and who uses each unit.
 //!
 //! Replaying is idempotent: a record whose effect is in the checkpoint already changes nothing, and is no finding.
 
@@ -13,6 +13,7 @@ use crate::report::{Report, Summary, Units};
 use ondisk::LoadError;
 use ondisk::thin::{Address, MapNode, Member, Pointer, PoolLayout, Root, Superblock, ThinIdentity};
 
+mod attributes;
 mod dirty;
 mod homes;
 mod journal;
@@ -101,6 +102,7 @@ impl Check<'_> {
         }
         self.bitmap(root, &mut nodes);
         let journal = self.journal(root, &mut volumes);
+        self.attributes(root, &mut volumes, &mut nodes);
         let used = self.units(&volumes, &nodes);
         let units = Units { usable: self.usable(), ..used };
         self.report.summary = Some(Summary {

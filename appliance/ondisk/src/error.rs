@@ -139,6 +139,9 @@ pub enum Inconsistency {
     /// See [`crate::thin::VolumeEntry`].
     #[error("an entry of the volume table is malformed")]
     VolumeEntry,
+    /// See [`crate::thin::AttributesBlock`].
+    #[error("a block of attributes is malformed")]
+    Attributes,
     /// See [`crate::thin::JournalRecord`].
     #[error("a journal record is malformed")]
     Record,

@@ -32,6 +32,10 @@ pub const REGISTRANTS_PER_VOLUME_MAX: usize = 64;
 /// Registrants of all volumes of a pool whose registrations survive a loss of power: eight for each of the most volumes.
 pub const REGISTRANTS_MAX: usize = 2048;
 
+/// Bytes of attributes that a volume of the thin engine carries for its owner. The NQNs of as many hosts as a node has
+/// associations for ([`HOSTS_MAX`] of [`NQN_LEN_MAX`] bytes) fit, with room for their reservations.
+pub const ATTRIBUTES_MAX: usize = 64 * 1024;
+
 /// Room of one record slot. The later engine may use it for more than this version needs.
 pub const SLOT_BYTES: usize = 256 * 1024;
 
@@ -48,6 +52,8 @@ pub const RECORD_BYTES_MAX: usize = (size_of::<RecordHeaderV2>()
 /// takes two.
 pub const TRANSFER_BYTES_MAX: usize = 128 * 1024;
 
+const _: () =
+    assert!(HOSTS_MAX * (NQN_LEN_MAX + 1) <= ATTRIBUTES_MAX, "the hosts of a volume fit its attributes");
 const _: () = assert!(RECORD_BYTES_MAX <= SLOT_BYTES, "a record fits its slot");
 const _: () = assert!(RECORD_BYTES_MAX == 212 * 1024, "the number in the documents");
 const _: () =

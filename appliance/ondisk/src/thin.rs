@@ -9,6 +9,7 @@
 //!
 //!  Root ─▶ VolumeTable ─▶ Node (level 2) ─▶ Node (level 1) ─▶ Leaf (256 units of 64 KiB) ─▶ data
 //!       └─▶ DirtyNode: regions whose SumPage may lag
+//!                  └─▶ AttributesBlock ─▶ …: what a volume carries for its owner
 //!  Journal blocks: what changed since the root was written
 //! ```
 //!
@@ -21,6 +22,7 @@
 //!
 //! Not here: IO, and the order of writes (`volume`).
 
+mod attributes;
 mod journal;
 mod layout;
 mod node;
@@ -30,6 +32,7 @@ mod superblock;
 mod table;
 pub(crate) mod wire;
 
+pub use attributes::{AttributesBlock, PlacedBlocks};
 pub use journal::{JournalBlock, JournalHead, JournalRecord, Lsn, MapRecord};
 pub use layout::{
     AU_BLOCKS, Address, Au, HOMES, HomeSlot, LEAF_UNITS, Member, NODE_POINTERS, PoolLayout, REGION_AUS,

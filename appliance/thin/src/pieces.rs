@@ -144,6 +144,6 @@ pub fn media_error(error: EngineError) -> MediaError {
         EngineError::Damaged { .. } => MediaError::Unreadable,
         EngineError::Full | EngineError::Frozen => MediaError::ReadOnly,
         EngineError::NoSuchVolume | EngineError::OutOfRange => MediaError::OutOfRange,
-        EngineError::Exists | EngineError::TearsBlocks => MediaError::WriteFault,
+        EngineError::Exists | EngineError::TooLong | EngineError::TearsBlocks => MediaError::WriteFault,
     }
 }

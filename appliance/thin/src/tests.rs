@@ -33,7 +33,7 @@ fn identity() -> ThinIdentity {
 
 fn volume(number: u128) -> NewVolume {
     let (uuid, name) = (Uuid::from_u128(100 + number), name(&format!("v{number}")));
-    NewVolume { uuid, name, kind: VolumeKind::Volume }
+    NewVolume { uuid, name, kind: VolumeKind::Volume, attributes: Box::default() }
 }
 
 /// So many blocks, each of which says which one it is.

@@ -1,5 +1,6 @@
 //! Volumes, snapshots and clones come and go: one record in the journal each, whatever their size.
 
+use crate::attributes::{Attributes, blocks_for};
 use crate::engine::{Engine, EngineError, State, Volume};
 use block::{BlockDevice, Blocks};
 use ondisk::Name;
@@ -15,6 +16,8 @@ pub struct NewVolume {
     pub name: Name,
     /// Volume or snapshot.
     pub kind: VolumeKind,
+    /// What it carries for its owner: at most [`ondisk::limits::ATTRIBUTES_MAX`] bytes. A copy does not inherit them.
+    pub attributes: Box<[u8]>,
 }
 
 /// The longest volume: a map of five levels.
@@ -22,25 +25,31 @@ pub(crate) fn blocks_max() -> u64 {
     MapNode::span(4).unwrap_or(0) * ondisk::thin::AU_BLOCKS
 }
 
-/// Makes a creation current.
-pub(crate) fn apply_create(
-    state: &mut State,
-    number: u32,
-    origin: Option<u32>,
-    blocks: Blocks,
-    new: NewVolume,
-) {
+/// Makes a creation current; what is to be copied gives the new one its map.
+pub(crate) fn apply_create(state: &mut State, number: u32, origin: Option<u32>, new: Volume) {
     let source = origin.and_then(|origin| state.volumes.get(&origin));
     let (root, origin) = (source.and_then(|s| s.root), source.map(|s| s.uuid));
     if let Some(root) = root {
         state.map.retain(root);
     }
-    let NewVolume { uuid, name, kind } = new;
-    state.volumes.insert(number, Volume { uuid, origin, kind, blocks, name, root });
+    state.volumes.insert(number, Volume { root, origin, ..new });
     state.next_volume = state.next_volume.max(number + 1);
 }
 
-/// Makes a deletion current, for an import: nobody reads.
+/// The record of a creation.
+fn created(number: u32, origin: Option<u32>, new: &Volume) -> JournalRecord {
+    JournalRecord::Create {
+        volume: number,
+        origin,
+        kind: new.kind,
+        blocks: new.blocks,
+        uuid: new.uuid,
+        name: new.name.clone(),
+        attributes: new.attributes.pointer,
+    }
+}
+
+/// Makes a deletion current, for an import: nobody reads, and attributes have no places yet.
 pub(crate) fn apply_delete(state: &mut State, number: u32) {
     if let Some(Volume { root: Some(root), .. }) = state.volumes.remove(&number) {
         state.map.release(root, &mut state.space);
@@ -62,7 +71,7 @@ impl<D: BlockDevice> Engine<D> {
     /// Creates an empty volume; gives its number.
     ///
     /// # Errors
-    /// If it exists, is too long, or the drive fails.
+    /// If it exists, is too long, the pool has no room for its attributes, or the drive fails.
     pub async fn create(&self, blocks: Blocks, new: NewVolume) -> Result<u32, EngineError> {
         if blocks.0 == 0 || blocks.0 > blocks_max() {
             return Err(EngineError::OutOfRange);
@@ -74,7 +83,7 @@ impl<D: BlockDevice> Engine<D> {
     /// in it, and durable when it is.
     ///
     /// # Errors
-    /// If it exists, there is no such origin, or the drive fails.
+    /// If it exists, there is no such origin, the pool has no room for its attributes, or the drive fails.
     pub async fn snapshot(&self, origin: u32, new: NewVolume) -> Result<u32, EngineError> {
         self.add(Some(origin), None, new).await
     }
@@ -85,6 +94,7 @@ impl<D: BlockDevice> Engine<D> {
         blocks: Option<Blocks>,
         new: NewVolume,
     ) -> Result<u32, EngineError> {
+        let count = blocks_for(&new.attributes)?;
         let _alone = self.admit_alone().await?;
         self.check_node_room()?;
         let (number, blocks) = {
@@ -97,9 +107,18 @@ impl<D: BlockDevice> Engine<D> {
             let of_origin = origin.map(|origin| state.volume(origin).map(|v| v.blocks)).transpose()?;
             (state.next_volume, blocks.or(of_origin).ok_or(EngineError::OutOfRange)?)
         };
-        let NewVolume { uuid, ref name, kind } = new;
-        let record = JournalRecord::Create { volume: number, origin, kind, blocks, uuid, name: name.clone() };
-        self.commit(&record, |state| apply_create(state, number, origin, blocks, new)).await?;
+        let places = match self.places_for(count) {
+            Err(_) if self.may_gain_places() => {
+                self.checkpoint_inside().await?;
+                self.places_for(count)?
+            }
+            found => found?,
+        };
+        let NewVolume { uuid, name, kind, attributes } = new;
+        let attributes = self.store_attributes(number, &attributes, places).await?;
+        let volume = Volume { uuid, origin: None, kind, blocks, name, root: None, attributes };
+        let record = created(number, origin, &volume);
+        self.commit(&record, |state| apply_create(state, number, origin, volume)).await?;
         Ok(number)
     }
 
@@ -114,7 +133,10 @@ impl<D: BlockDevice> Engine<D> {
         let _alone = self.admit_alone().await?;
         self.state.borrow().volume(volume)?;
         let mut root = None;
-        let leave = |state: &mut State| root = state.volumes.remove(&volume).and_then(|volume| volume.root);
+        let leave = |state: &mut State| {
+            state.replace_attributes(volume, Attributes::default());
+            root = state.volumes.remove(&volume).and_then(|volume| volume.root);
+        };
         self.commit(&JournalRecord::Delete { volume }, leave).await?;
         self.apply(|state| {
             let since = state.space.now();
@@ -148,8 +170,8 @@ impl<D: BlockDevice> Engine<D> {
         self.commit(&JournalRecord::Grow { volume, blocks }, |state| apply_grow(state, volume, blocks)).await
     }
 
-    /// Makes a change whose record is durable when this ends, with everything before it. Nothing else is under way.
-    async fn commit(
+    /// Makes a change whose record is durable when this ends, with everything before it.
+    pub(crate) async fn commit(
         &self,
         record: &JournalRecord,
         change: impl FnOnce(&mut State),

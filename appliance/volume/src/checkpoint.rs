@@ -157,6 +157,7 @@ fn entry(map: &Map) -> impl Fn((&u32, &Volume)) -> VolumeEntry {
         kind: v.kind,
         blocks: v.blocks,
         name: v.name.clone(),
+        attributes: v.attributes.pointer,
         root: v.root.map(|root| map.node(root).stored.expect("no root is pending")),
     }
 }

@@ -3,8 +3,9 @@
 //! | claim | who | why |
 //! |---|---|---|
 //! | turn, exclusive | checkpoint; snapshot, create, delete, grow | a checkpoint names volumes as they all are at one time |
-//! | door, shared | writes, trims; reads nothing | a snapshot sees no change half done |
+//! | door, shared | writes, trims, new attributes; reads nothing | a snapshot sees no change half done |
 //! | door, exclusive | snapshot, create, delete, grow | |
+//! | attributes of a volume, exclusive | who replaces them | the record that comes last is of those that come last |
 //! | blocks of a volume, exclusive | a write | writes to the same blocks happen in the order in which they came |
 //! | blocks of a volume, shared | a read that found damage | it looks again while nobody writes |
 //! | whole units, exclusive | a first write, a trim | the entry of the map changes |
@@ -16,6 +17,7 @@
 //! waits for the one that runs, without closing the door meanwhile. (It could instead make the checkpoint begin again; then
 //! snapshots in a row would keep it from ever ending.)
 
+use crate::attributes::Attributes;
 use crate::drives::Drives;
 use crate::import::ImportError;
 use crate::journal::{Journal, JournalFailed};
@@ -53,6 +55,9 @@ pub enum EngineError {
     /// The number, name or UUID is taken, or there are too many volumes.
     #[error("there is one already")]
     Exists,
+    /// Attributes have [`ondisk::limits::ATTRIBUTES_MAX`] bytes at the most.
+    #[error("the attributes are too long")]
+    TooLong,
     /// A loss of power may leave a block half old and half new on this drive.
     #[error("the drive may tear blocks when it loses power")]
     TearsBlocks,
@@ -87,6 +92,26 @@ pub(crate) struct Volume {
     pub(crate) blocks: Blocks,
     pub(crate) name: Name,
     pub(crate) root: Option<NodeId>,
+    pub(crate) attributes: Attributes,
+}
+
+/// What is known of a volume or snapshot.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct VolumeInfo {
+    /// Names it here; never used again in this pool.
+    pub number: u32,
+    /// Identity.
+    pub uuid: Uuid,
+    /// For people; unique in the pool.
+    pub name: String,
+    /// Volume or snapshot.
+    pub kind: VolumeKind,
+    /// Length.
+    pub blocks: Blocks,
+    /// Of what it was made, if it was not made empty; that one may be gone.
+    pub origin: Option<Uuid>,
+    /// What it carries for its owner; `None` if that is damaged ([`Engine::damage`]): nobody knows then what it was.
+    pub attributes: Option<Box<[u8]>>,
 }
 
 #[derive(Debug)]
@@ -118,6 +143,7 @@ pub struct Engine<D: BlockDevice> {
     turn: Claims,
     pub(crate) checkpoints: Checkpoints,
     pub(crate) door: Claims,
+    pub(crate) attribute_turns: Claims,
     pub(crate) claims: Claims,
     pub(crate) journal: Journal,
     pub(crate) state: RefCell<State>,
@@ -190,6 +216,7 @@ impl<D: BlockDevice> Engine<D> {
                 ended: WaitQueue::new(core, TASKS_MAX),
             },
             door: Claims::new(core, TASKS_MAX),
+            attribute_turns: Claims::new(core, TASKS_MAX),
             claims: Claims::new(core, TASKS_MAX),
             journal: Journal::new(core, TASKS_MAX, layout.journal_blocks(), is_volatile),
             state: RefCell::new(state),
@@ -227,12 +254,19 @@ impl<D: BlockDevice> Engine<D> {
         self.state.borrow().space.free()
     }
 
-    /// Number, UUID, name, kind and length of each volume and snapshot.
+    /// All volumes and snapshots, in the order of their numbers.
     #[must_use]
-    pub fn volumes(&self) -> Vec<(u32, Uuid, String, VolumeKind, Blocks)> {
-        let state = self.state.borrow();
-        let row = |(number, v): (&u32, &Volume)| (*number, v.uuid, v.name.to_string(), v.kind, v.blocks);
-        state.volumes.iter().map(row).collect()
+    pub fn volumes(&self) -> Vec<VolumeInfo> {
+        let info = |(number, v): (&u32, &Volume)| VolumeInfo {
+            number: *number,
+            uuid: v.uuid,
+            name: v.name.to_string(),
+            kind: v.kind,
+            blocks: v.blocks,
+            origin: v.origin,
+            attributes: v.attributes.bytes.clone(),
+        };
+        self.state.borrow().volumes.iter().map(info).collect()
     }
 
     /// What has to run beside the requests: one task each, started with the engine.
@@ -324,7 +358,7 @@ impl<D: BlockDevice> Engine<D> {
         let (used, blocks) = (self.journal.used() + JOURNAL_RESERVE, self.journal.blocks());
         let (room, needed) = (state.space.node_room(), state.nodes_needed());
         // In a full pool a checkpoint is of use only if it gives places back.
-        let gain = state.map.dirty + state.map.stale.len();
+        let gain = state.nodes_gained();
         if used >= blocks || room < needed && gain > 0 {
             Room::Nothing
         } else if used >= blocks / 2 || room < needed + NODE_WORK && gain >= NODE_WORK / 2 {
@@ -441,6 +475,11 @@ impl State {
         // What is new takes a place now, and may need another one while it has this.
         let new = self.map.unplaced_inner + tables.saturating_sub(self.tables.len());
         self.map.dirty + tables + new + self.bitmap.places_needed() + NODE_RESERVE
+    }
+
+    /// Places that a checkpoint may give back, at the most.
+    pub(crate) fn nodes_gained(&self) -> usize {
+        self.map.dirty + self.map.stale.len()
     }
 
     /// The volume with this number.

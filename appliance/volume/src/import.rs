@@ -1,7 +1,7 @@
 //! From drives to an engine: formatting a blank drive, and finding everything again after whatever happened.
 //!
 //! ```text
-//!  superblock ─▶ newest root ─▶ volume table ─▶ maps ─▶ journal ─▶ checkpoint with a new epoch ─▶ served
+//!  superblock ─▶ newest root ─▶ volume table ─▶ maps ─▶ journal ─▶ attributes ─▶ checkpoint with a new epoch ─▶ served
 //! ```
 //!
 //! The journal is read twice: first to its end, for the last settle mark, then to replay it. A map record above the mark
@@ -12,7 +12,7 @@
 //! that place may have been the last one that was confirmed. Either way going on would lose what was promised, and show one
 //! volume's data to another that gave up the space in a record that is missing: the pool is not served.
 //!
-//! A damaged block of a map or of the volume table costs what it names and, since nobody knows any more which units are free, all
+//! A damaged block of a map, of the volume table or of attributes costs what it names and, since nobody knows any more which units are free, all
 //! changes: the pool is frozen, and everything else is read as ever.
 //!
 //! The maps may be newer than the first records: they have some of the changes that were made while their checkpoint was
@@ -25,9 +25,10 @@
 //! in the cache of a drive that kept running is flushed. The new epoch of the checkpoint at the end makes the blocks of the
 //! old journal void: otherwise those that lie behind a gap would be taken for the continuation of the new one.
 
-use crate::change::{NewVolume, apply_create, apply_delete, apply_grow};
+use crate::attributes::Attributes;
+use crate::change::{apply_create, apply_delete, apply_grow};
 use crate::drives::{Drive, Drives};
-use crate::engine::{Engine, EngineError, Memory, State};
+use crate::engine::{Engine, EngineError, Memory, State, Volume};
 use crate::io::{apply_map, apply_trim};
 use crate::limits::{COMPARE_READS_MAX, JOURNAL_BLOCKS_MIN, ZERO_BLOCKS_MAX};
 use crate::rules;
@@ -189,8 +190,8 @@ pub async fn format<D: BlockDevice>(
     Ok(engine)
 }
 
-/// Opens the pool of one drive. Nothing may use the engine before this has ended. If a block of the maps or of the volume table
-/// is damaged, nothing is written and the pool is frozen: see [`Engine::damage`].
+/// Opens the pool of one drive. Nothing may use the engine before this has ended. If a block of the maps, of the volume table or
+/// of attributes is damaged, nothing is written and the pool is frozen: see [`Engine::damage`].
 ///
 /// # Errors
 /// If the drive holds no pool, or one that cannot be served; then nothing was written.
@@ -211,6 +212,7 @@ pub async fn import<D: BlockDevice>(
     engine.load(&root).await?;
     engine.load_bitmap(&root).await?;
     let next = engine.replay(&root).await?;
+    engine.load_attributes().await?;
     if !engine.damage().is_empty() {
         engine.freeze();
         return Ok(engine);
@@ -479,11 +481,16 @@ fn apply(state: &mut State, record: JournalRecord, taken: &mut Taken) {
                 taken.insert((volume, unit), au);
             });
         }
-        JournalRecord::Create { volume, origin, kind, blocks, uuid, name } => {
-            apply_create(state, volume, origin, blocks, NewVolume { uuid, name, kind });
+        JournalRecord::Create { volume, origin, kind, blocks, uuid, name, attributes } => {
+            let attributes = Attributes::named(attributes);
+            let new = Volume { uuid, origin: None, kind, blocks, name, root: None, attributes };
+            apply_create(state, volume, origin, new);
         }
         JournalRecord::Delete { volume } => apply_delete(state, volume),
         JournalRecord::Grow { volume, blocks } => apply_grow(state, volume, blocks),
+        JournalRecord::Attributes { volume, attributes } => {
+            state.replace_attributes(volume, Attributes::named(attributes));
+        }
         JournalRecord::Dirty { .. } => {}
     }
 }

@@ -6,6 +6,7 @@
 //!         ── write ─┬ owned ─▶ map ─▶ drive                                          1 write
 //!                   └ first ─▶ space ─▶ drive ∥ journal ─▶ map                       2 writes together
 //!         ── trim, snapshot, clone, delete ─▶ journal ─▶ map                         1 write
+//!         ── attributes ─────▶ drive, then journal                                      2 writes, one after the other
 //!         ── checkpoint: map ─▶ drive, then the root                  import: root ─▶ map ◀─ journal
 //! ```
 //!
@@ -21,6 +22,7 @@
 //! `docs/decisions/0009` says where these parts will live.
 #![forbid(unsafe_code)]
 
+mod attributes;
 mod bitmap;
 mod change;
 mod checkpoint;
@@ -39,7 +41,7 @@ mod space;
 mod sums;
 
 pub use change::NewVolume;
-pub use engine::{Background, Engine, EngineError, Memory};
+pub use engine::{Background, Engine, EngineError, Memory, VolumeInfo};
 pub use import::{ImportError, NewPool, format, import};
 pub use scrub::{Finding, Pace, Problem, ScrubReport};
 pub use sums::SumCounts;

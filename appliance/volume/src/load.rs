@@ -3,6 +3,7 @@
 //! References of nodes and units are counted on the way: nothing of that is stored. What is damaged is noted and left out: see
 //! `docs/decisions/0011` about what a damaged block may cost. What contradicts itself with good checksums is refused.
 
+use crate::attributes::Attributes;
 use crate::engine::{Engine, Volume};
 use crate::import::ImportError;
 use crate::map::{Body, NodeId};
@@ -51,13 +52,15 @@ impl<D: BlockDevice> Engine<D> {
             Some(pointer) => Some(self.load_node(pointer, entry.level(), 0, loading).await?),
             None => None,
         };
-        let VolumeEntry { number, uuid, origin, kind, blocks, name, root: _ } = entry;
-        self.state.borrow_mut().volumes.insert(number, Volume { uuid, origin, kind, blocks, name, root });
+        let VolumeEntry { number, uuid, origin, kind, blocks, name, root: _, attributes } = entry;
+        let attributes = Attributes::named(attributes);
+        let volume = Volume { uuid, origin, kind, blocks, name, root, attributes };
+        self.state.borrow_mut().volumes.insert(number, volume);
         Ok(())
     }
 
     /// Reads the block that a pointer means; `None` if it is damaged, which is noted.
-    async fn fetch_node<T>(
+    pub(crate) async fn fetch_node<T>(
         &self,
         pointer: &Pointer,
         decode: impl FnOnce(&[u8], ThinIdentity) -> Result<T, ondisk::LoadError>,

@@ -425,6 +425,7 @@ impl<D: BlockDevice> Engine<D> {
             JournalRecord::Trim { .. }
             | JournalRecord::Create { .. }
             | JournalRecord::Delete { .. }
+            | JournalRecord::Attributes { .. }
             | JournalRecord::Grow { .. } => return Ok(()),
         };
         let end = first.checked_add(regions).filter(|end| *end <= drives.layout.regions());

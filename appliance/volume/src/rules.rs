@@ -18,8 +18,8 @@ use crate::limits::{COUNTERS_MAX, JOURNAL_BLOCKS_MIN};
 use block::{Blocks, Lba};
 use ondisk::Name;
 use ondisk::thin::{
-    AU_BLOCKS, Address, JournalRecord, LEAF_UNITS, MapRecord, Member, Piece, PoolLayout, Root, Superblock,
-    TABLE_ENTRIES, VolumeEntry, VolumeKind,
+    AU_BLOCKS, Address, JournalRecord, LEAF_UNITS, MapRecord, Member, Piece, Pointer, PoolLayout, Root,
+    Superblock, TABLE_ENTRIES, VolumeEntry, VolumeKind,
 };
 use uuid::Uuid;
 
@@ -61,6 +61,7 @@ pub(crate) fn is_possible_volume(state: &State, entry: &VolumeEntry) -> bool {
 /// Whether a record can follow on what there is. Creation, deletion and growth of a volume are replayed once; what a map
 /// record or a trim says may be there already.
 pub(crate) fn is_possible(state: &State, layout: &PoolLayout, record: &JournalRecord) -> bool {
+    let is_place = |first: Option<&Pointer>| first.is_none_or(|first| layout.is_usable_at(first.at));
     let writable = |volume: u32| state.volumes.get(&volume).filter(|v| v.kind == VolumeKind::Volume);
     match record {
         JournalRecord::Map(map) => {
@@ -72,7 +73,7 @@ pub(crate) fn is_possible(state: &State, layout: &PoolLayout, record: &JournalRe
                 .filter(|end| end.div_ceil(LEAF_BLOCKS) == first / LEAF_BLOCKS + 1);
             writable(*volume).is_some_and(|volume| end.is_some_and(|end| end <= volume.blocks.0))
         }
-        JournalRecord::Create { volume, origin, kind: _, blocks, uuid, name } => {
+        JournalRecord::Create { volume, origin, kind: _, blocks, uuid, name, attributes } => {
             let is_copy = |number: &u32| state.volumes.get(number).is_some_and(|v| v.blocks == *blocks);
             *volume == state.next_volume
                 && *volume < u32::MAX
@@ -80,6 +81,10 @@ pub(crate) fn is_possible(state: &State, layout: &PoolLayout, record: &JournalRe
                 && blocks.0 <= blocks_max()
                 && origin.as_ref().is_none_or(is_copy)
                 && is_new(state, *uuid, name)
+                && is_place(attributes.as_ref())
+        }
+        JournalRecord::Attributes { volume, attributes } => {
+            state.volumes.contains_key(volume) && is_place(attributes.as_ref())
         }
         JournalRecord::Delete { volume } => state.volumes.contains_key(volume),
         JournalRecord::Grow { volume, blocks } => {
@@ -100,6 +105,7 @@ pub(crate) fn is_of_lost(state: &State, record: &JournalRecord) -> bool {
             JournalRecord::Map(MapRecord { volume, .. })
             | JournalRecord::Trim { volume, .. }
             | JournalRecord::Delete { volume }
+            | JournalRecord::Attributes { volume, .. }
             | JournalRecord::Grow { volume, .. } => is_lost(volume),
             JournalRecord::Create { origin, .. } => origin.as_ref().is_some_and(is_lost),
             JournalRecord::Dirty { .. } => false,

@@ -1,6 +1,7 @@
 //! Tests of the engine: what each request costs, stories with snapshots and full pools, and lives under power cuts.
 
 mod at_rest;
+mod attributes;
 mod audit;
 mod beside;
 mod contradictions;

@@ -69,7 +69,8 @@ fn pointers(bytes: &[u8]) -> Vec<usize> {
     match &bytes[..16] {
         b"IRONBAY ROOT\0\0\0\0" => [each(128, POINTER, 128), each(3200, POINTER, 18)].concat(),
         b"IRONBAY DIRTY\0\0\0" if bytes[76] == 1 => each(256, POINTER, 128),
-        b"IRONBAY VOLUMES\0" => each(256 + 48, 160, 24),
+        b"IRONBAY VOLUMES\0" => [each(256 + 48, 160, 24), each(256 + 136, 160, 24)].concat(),
+        b"IRONBAY ATTRS\0\0\0" => vec![88],
         b"IRONBAY NODE\0\0\0\0" => each(256, POINTER, 128),
         _ => Vec::new(),
     }
@@ -169,6 +170,12 @@ impl Image {
     /// The root of the map of a volume.
     pub(super) fn map(&self, volume: u32) -> u64 {
         u64_at(&self.block(self.table()), self.entry(volume) + 48)
+    }
+
+    /// The first block of the attributes of a volume, and the block after it.
+    pub(super) fn attributes(&self, volume: u32) -> (u64, u64) {
+        let first = u64_at(&self.block(self.table()), self.entry(volume) + 136);
+        (first, u64_at(&self.block(first), 88))
     }
 
     /// A child of an inner node.

@@ -29,6 +29,7 @@ fn created(number: u32, n: u32, name: &str, origin: Option<u32>, blocks: u64) ->
         blocks: Blocks(blocks),
         uuid: uuid(n),
         name,
+        attributes: None,
     }
 }
 

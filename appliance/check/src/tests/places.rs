@@ -46,7 +46,8 @@ const DAMAGES: &[Planted] = &[
     (
         "all copies of the newest root rot",
         |i| i.roots().0.into_iter().for_each(|lba| i.rot(lba)),
-        "root-damaged root-lost root-before-missing",
+        "root-damaged root-lost root-before-missing table-damaged record-unknown-origin record-unknown-volume \
+         attributes-newer",
     ),
     (
         "all copies of the older root rot",

@@ -20,8 +20,10 @@ pub(super) fn uuid(n: u32) -> Uuid {
     Uuid::from_u128(100 + u128::from(n))
 }
 
+/// The first and the third one carry something, more than a block of it.
 fn new(n: u32, name: &str, kind: VolumeKind) -> NewVolume {
-    NewVolume { uuid: uuid(n), name: Name::new(name).expect("a good name"), kind }
+    let attributes = vec![7; if [1, 3].contains(&n) { 5000 } else { 0 }].into();
+    NewVolume { uuid: uuid(n), name: Name::new(name).expect("a good name"), kind, attributes }
 }
 
 async fn write(engine: &Engine<SimDrive>, volume: u32, first: u64, blocks: usize) -> Result<(), EngineError> {
@@ -71,6 +73,7 @@ async fn second_part(engine: &Engine<SimDrive>) -> Result<(), EngineError> {
     engine.create(Blocks(50), new(9, "short-lived", Volume)).await?;
     write(engine, 9, 0, 1).await?;
     engine.delete(9).await?;
+    engine.set_attributes(3, &[8; 9]).await?;
     write(engine, 3, 100, 1).await
 }
 
@@ -131,21 +134,24 @@ fn what_the_engine_writes_is_clean() {
     assert_eq!((findings, left_out), (Vec::new(), 0));
     let summary = summary.expect("there is a root");
     assert!(summary.is_complete);
-    let volumes: Vec<_> =
-        summary.volumes.iter().map(|v| (v.number, v.name.as_str(), v.blocks.0, v.mapped)).collect();
+    let volumes: Vec<_> = summary
+        .volumes
+        .iter()
+        .map(|v| (v.number, v.name.as_str(), v.blocks.0, v.mapped, v.attributes))
+        .collect();
     assert_eq!(
         volumes,
         [
-            (1, "db", 5000, 8),
-            (2, "db-monday", 5000, 7),
-            (3, "db-copy", 5000, 8),
-            (4, "logs", 9000, 6),
-            (6, "logs-copy", 400, 5),
-            (7, "fresh", 200, 1),
-            (8, "fresh-old", 200, 1),
+            (1, "db", 5000, 8, 5000),
+            (2, "db-monday", 5000, 7, 0),
+            (3, "db-copy", 5000, 8, 9),
+            (4, "logs", 9000, 6, 0),
+            (6, "logs-copy", 400, 5, 0),
+            (7, "fresh", 200, 1, 0),
+            (8, "fresh-old", 200, 1, 0),
         ]
     );
-    assert_eq!((summary.journal.records, summary.journal.dropped), (14, 0));
+    assert_eq!((summary.journal.records, summary.journal.dropped), (15, 0));
     assert_eq!(summary.units, Units { usable: 443, data: 20, shared: 13, nodes: 1 });
 }
 

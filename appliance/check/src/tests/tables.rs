@@ -22,7 +22,8 @@ const DAMAGES: &[Planted] = &[
     (
         "a root that names no table",
         |i| i.edit_roots(|b| b[128..152].fill(0)),
-        "root-damaged root-lost root-before-missing",
+        "root-damaged root-lost root-before-missing table-damaged record-unknown-origin record-unknown-volume \
+         attributes-newer",
     ),
     (
         "a root that names a table in the journal",
@@ -100,6 +101,7 @@ fn volume(number: u32) -> VolumeEntry {
         blocks: Blocks(16),
         name: Name::new(&format!("v{number}")).expect("a good name"),
         root: None,
+        attributes: None,
     }
 }
 

@@ -58,7 +58,7 @@ pub(super) struct Nodes {
 }
 
 impl Nodes {
-    /// A block of the volume table or of the bitmap of dirty regions.
+    /// A block of the volume table, of the bitmap of dirty regions, or of attributes.
     pub(super) fn add_table(&mut self, pointer: &Pointer) {
         self.tables.push(pointer.at);
     }

@@ -11,8 +11,8 @@ use block::Blocks;
 use core::ops::Range;
 use ondisk::Name;
 use ondisk::thin::{
-    AU_BLOCKS, Au, JournalRecord, Lsn, MapEntry, MapRecord, Piece, Region, UNIT_MASK_FULL, VolumeKind,
-    data_checksum,
+    AU_BLOCKS, Au, JournalRecord, Lsn, MapEntry, MapRecord, Piece, Pointer, Region, UNIT_MASK_FULL,
+    VolumeKind, data_checksum,
 };
 use std::collections::{BTreeMap, BTreeSet};
 use std::rc::Rc;
@@ -39,6 +39,7 @@ struct New<'r> {
     blocks: Blocks,
     uuid: Uuid,
     name: &'r Name,
+    attributes: Option<Pointer>,
 }
 
 /// An entry without what is hidden or empty.
@@ -95,9 +96,10 @@ impl Check<'_> {
                 let range = *first..first.saturating_add(blocks.0);
                 self.record_trim(replay, lsn, *volume, range);
             }
-            JournalRecord::Create { volume, origin, kind, blocks, uuid, name } => {
-                let new =
-                    New { number: *volume, origin: *origin, kind: *kind, blocks: *blocks, uuid: *uuid, name };
+            JournalRecord::Create { volume, origin, kind, blocks, uuid, name, attributes } => {
+                let (number, origin, kind, blocks) = (*volume, *origin, *kind, *blocks);
+                let (uuid, attributes) = (*uuid, *attributes);
+                let new = New { number, origin, kind, blocks, uuid, name, attributes };
                 self.record_create(replay, lsn, &new);
             }
             JournalRecord::Delete { volume } => {
@@ -105,6 +107,13 @@ impl Check<'_> {
                     replay.volumes.by_number.remove(volume);
                 }
                 replay.deleted_later.remove(volume);
+            }
+            JournalRecord::Attributes { volume, attributes } => {
+                if self.is_there(replay, lsn, *volume)
+                    && let Some(volume) = replay.volumes.by_number.get_mut(volume)
+                {
+                    volume.attributes = *attributes;
+                }
             }
             JournalRecord::Grow { volume, blocks } => self.record_grow(replay, lsn, *volume, *blocks),
             JournalRecord::Dirty { first, regions } => {
@@ -291,6 +300,8 @@ impl Check<'_> {
             blocks: new.blocks,
             is_length_exact: true,
             base: origin.as_ref().and_then(|origin| origin.base),
+            attributes: new.attributes,
+            attributes_len: 0,
             end: origin.as_ref().map_or(0, |origin| origin.end),
             mapped: origin.as_ref().map_or(0, |origin| origin.mapped),
             changed: origin.map(|origin| origin.changed).unwrap_or_default(),

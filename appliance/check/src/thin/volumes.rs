@@ -36,6 +36,10 @@ pub(super) struct Volume {
     /// The length follows from records alone.
     pub(super) is_length_exact: bool,
     pub(super) base: Option<Base>,
+    /// The first block of what it carries for its owner.
+    pub(super) attributes: Option<Pointer>,
+    /// How many bytes that are; known when they have been read.
+    pub(super) attributes_len: u32,
     /// Blocks up to the last one that the base maps.
     pub(super) end: u64,
     pub(super) mapped: u64,
@@ -63,6 +67,8 @@ impl Volumes {
             blocks: entry.blocks,
             is_length_exact: false,
             base: entry.root.map(|pointer| Base { pointer, level }),
+            attributes: entry.attributes,
+            attributes_len: 0,
             end: reached.end,
             mapped: reached.units,
             changed: Rc::default(),
@@ -80,6 +86,7 @@ impl Volumes {
             blocks: volume.blocks,
             origin: volume.origin,
             mapped: volume.mapped,
+            attributes: volume.attributes_len,
         };
         self.by_number.iter().map(of).collect()
     }

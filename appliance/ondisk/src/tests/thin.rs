@@ -5,9 +5,9 @@ mod totality;
 
 use crate::Name;
 use crate::thin::{
-    AU_BLOCKS, Address, Au, DirtyNode, HOMES, JournalBlock, JournalHead, JournalRecord, Lsn, MapEntry,
-    MapNode, MapRecord, Member, Piece, Pointer, PoolLayout, REGION_BLOCKS, Region, Root, SumPage, Superblock,
-    ThinIdentity, ThinLayout, VolumeEntry, VolumeKind, VolumeTable,
+    AU_BLOCKS, Address, AttributesBlock, Au, DirtyNode, HOMES, JournalBlock, JournalHead, JournalRecord, Lsn,
+    MapEntry, MapNode, MapRecord, Member, Piece, Pointer, PoolLayout, REGION_BLOCKS, Region, Root, SumPage,
+    Superblock, ThinIdentity, ThinLayout, VolumeEntry, VolumeKind, VolumeTable,
 };
 use block::{BLOCK_SIZE, Blocks, Lba};
 use uuid::Uuid;
@@ -62,6 +62,7 @@ fn table() -> VolumeTable {
         blocks: Blocks(1 << 20),
         name: name("db"),
         root: Some(pointer(7)),
+        attributes: Some(pointer(10)),
     };
     let snapshot = VolumeEntry {
         number: 2,
@@ -71,8 +72,20 @@ fn table() -> VolumeTable {
         blocks: Blocks(1 << 20),
         name: name("db-monday"),
         root: None,
+        attributes: None,
     };
     VolumeTable { index: 1, entries: vec![volume, snapshot] }
+}
+
+/// The second of three blocks.
+fn attributes() -> AttributesBlock {
+    let bytes = (0..3968).map(|n| if n % 1984 == 0 { 0xa5 } else { 0 }).collect();
+    AttributesBlock { volume: 3, total: 8000, index: 1, next: Some(pointer(13)), bytes }
+}
+
+/// The only block of its chain.
+fn few_attributes() -> AttributesBlock {
+    AttributesBlock { volume: 2, total: 5, index: 0, next: None, bytes: Box::new(*b"hosts") }
 }
 
 fn au(index: u32) -> Au {
@@ -129,10 +142,19 @@ fn records() -> Vec<JournalRecord> {
     vec![
         JournalRecord::Map(map),
         JournalRecord::Trim { volume: 1, first: 16, blocks: Blocks(3) },
-        JournalRecord::Create { volume: 3, origin: Some(2), kind, blocks: Blocks(1 << 20), uuid, name },
+        JournalRecord::Create {
+            volume: 3,
+            origin: Some(2),
+            kind,
+            blocks: Blocks(1 << 20),
+            uuid,
+            name,
+            attributes: Some(pointer(11)),
+        },
         JournalRecord::Delete { volume: 2 },
         JournalRecord::Grow { volume: 3, blocks: Blocks(1 << 21) },
         JournalRecord::Dirty { first: Region(262), regions: 2 },
+        JournalRecord::Attributes { volume: 3, attributes: Some(pointer(12)) },
     ]
 }
 
@@ -164,6 +186,16 @@ fn samples() -> Vec<Sample> {
         ("table", table().encode(4, AT, owner()).0, |bytes| {
             let meant = Pointer::to(bytes, AT, 4);
             Some(VolumeTable::decode(bytes, &meant, 1, owner()).ok()?.encode(4, AT, owner()).0)
+        }),
+        ("attributes", attributes().encode(4, AT, owner()).0, |bytes| {
+            let meant = Pointer::to(bytes, AT, 4);
+            let found = AttributesBlock::decode(bytes, &meant, (3, 1), owner()).ok()?;
+            Some(found.encode(4, AT, owner()).0)
+        }),
+        ("few attributes", few_attributes().encode(4, AT, owner()).0, |bytes| {
+            let meant = Pointer::to(bytes, AT, 4);
+            let found = AttributesBlock::decode(bytes, &meant, (2, 0), owner()).ok()?;
+            Some(found.encode(4, AT, owner()).0)
         }),
         ("inner", inner().encode(0, 4, AT, owner()).0, |bytes| {
             let meant = Pointer::to(bytes, AT, 4);
@@ -232,6 +264,11 @@ fn other_blocks_are_refused() {
     assert!(read(meant, (0, FIRST)));
     assert!(!read(meant, (0, Region(0))) && !read(meant, (1, FIRST)), "another piece of the bitmap");
     assert!(!read(Pointer { checksum: 1, ..meant }, (0, FIRST)), "an older copy at the same place");
+    let (bytes, meant) = attributes().encode(4, AT, owner());
+    let read = |pointer: Pointer, place| AttributesBlock::decode(&bytes, &pointer, place, owner()).is_ok();
+    assert!(read(meant, (3, 1)));
+    assert!(!read(meant, (2, 1)) && !read(meant, (3, 0)), "another volume's, another part");
+    assert!(!read(Pointer { checksum: 1, ..meant }, (3, 1)), "an older copy at the same place");
     let even = Root { generation: 4, ..root() }.encode(PLACE, owner());
     assert!(Root::decode(&even, Root::slot(5, 2), PLACE, owner()).is_err(), "the other slot");
     assert!(JournalBlock::decode(&journal(), Lba(1), owner()).is_err());
@@ -252,6 +289,27 @@ fn journal_blocks_fill_up() {
     assert!(block.is_empty());
     block.seal(HEAD, PLACE, owner(), &mut bytes);
     assert_eq!(JournalBlock::decode(&bytes, PLACE, owner()), Ok((HEAD, Vec::new())));
+}
+
+/// Goal: attributes of every length at the edges of their blocks are read back from their chain, whose end is known.
+#[test]
+fn attributes_are_a_chain() {
+    use crate::limits::ATTRIBUTES_MAX;
+    let places: Vec<Address> = (0..17).map(|n| Address { lba: Lba(3000 - 7 * n), ..AT }).collect();
+    for (len, blocks) in [(0, 0), (1, 1), (3968, 1), (3969, 2), (7936, 2), (ATTRIBUTES_MAX, 17)] {
+        let bytes: Vec<u8> = (0..len).map(|n| (n % 251 + 1).to_le_bytes()[0]).collect();
+        assert_eq!(AttributesBlock::count(len), blocks);
+        let (stored, first) = AttributesBlock::encode_chain(5, &bytes, &places[..blocks], 4, |_| owner());
+        let (mut next, mut found, mut index) = (first, Vec::new(), 0);
+        while let Some(pointer) = next {
+            let (_, block) = stored.iter().find(|(at, _)| *at == pointer.at).expect("it is stored");
+            let block = AttributesBlock::decode(block, &pointer, (5, index), owner()).expect("it is good");
+            assert_eq!(block.is_last(), block.next.is_none());
+            found.extend(block.bytes);
+            (next, index) = (block.next, index + 1);
+        }
+        assert!(found == bytes && stored.len() == blocks, "{len} bytes");
+    }
 }
 
 /// A drive of 2 GiB and a bit, which has three segments.

@@ -6,11 +6,11 @@
 //! anything else at a place is damage.
 
 use super::layout::Region;
-use super::node::Piece;
+use super::node::{Piece, Pointer};
 use super::table::VolumeKind;
 use super::wire::{
-    self, CreateV1, JOURNAL_MAGIC, JOURNAL_ROOM, JournalHeadV1, MapV1, RangeV1, RecordHeadV1, ThinIdentity,
-    rule,
+    self, AttributesRecordV1, CreateV1, JOURNAL_MAGIC, JOURNAL_ROOM, JournalHeadV1, MapV1, RangeV1,
+    RecordHeadV1, ThinIdentity, rule,
 };
 use crate::error::{Inconsistency, LoadError};
 use crate::stamp;
@@ -25,6 +25,7 @@ const CREATE: u8 = 3;
 const DELETE: u8 = 4;
 const GROW: u8 = 5;
 const DIRTY: u8 = 6;
+const ATTRIBUTES: u8 = 7;
 
 /// The place of a record in the journal: block, and number in it. Grows without end.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -90,6 +91,8 @@ pub enum JournalRecord {
         uuid: Uuid,
         /// Name.
         name: Name,
+        /// The first block of what it carries for its owner; that was durable before this record was written.
+        attributes: Option<Pointer>,
     },
     /// A volume or snapshot is gone.
     Delete {
@@ -102,6 +105,13 @@ pub enum JournalRecord {
         volume: u32,
         /// Its length from now on.
         blocks: Blocks,
+    },
+    /// What a volume carries for its owner is something else.
+    Attributes {
+        /// Which volume or snapshot.
+        volume: u32,
+        /// As with [`JournalRecord::Create`].
+        attributes: Option<Pointer>,
     },
     /// The checksums of regions may lag behind their data from now on. A map record says the same of the region of its unit.
     Dirty {
@@ -125,6 +135,7 @@ impl JournalRecord {
                 size_of::<RangeV1>()
             }
             Self::Create { .. } => size_of::<CreateV1>(),
+            Self::Attributes { .. } => size_of::<AttributesRecordV1>(),
         }
     }
 
@@ -166,7 +177,7 @@ impl JournalRecord {
             Self::Dirty { first, regions } => {
                 put(range(DIRTY, 0, u64::from(first.0), Blocks(u64::from(*regions))).as_bytes());
             }
-            Self::Create { volume, origin, kind, blocks, uuid, name } => put(CreateV1 {
+            Self::Create { volume, origin, kind, blocks, uuid, name, attributes } => put(CreateV1 {
                 head: self.head(CREATE, *volume),
                 origin: origin.unwrap_or(0).into(),
                 volume_kind: kind.number(),
@@ -174,6 +185,12 @@ impl JournalRecord {
                 blocks: blocks.0.into(),
                 uuid: uuid.into_bytes(),
                 name: text::store(name.as_str()),
+                attributes: Pointer::store(*attributes),
+            }
+            .as_bytes()),
+            Self::Attributes { volume, attributes } => put(AttributesRecordV1 {
+                head: self.head(ATTRIBUTES, *volume),
+                attributes: Pointer::store(*attributes),
             }
             .as_bytes()),
         }
@@ -189,6 +206,7 @@ impl JournalRecord {
             TRIM | DELETE | GROW => load_range(prefix(bytes)?)?,
             DIRTY => load_dirty(prefix(bytes)?)?,
             CREATE => load_create(prefix(bytes)?)?,
+            ATTRIBUTES => load_attributes(prefix(bytes)?)?,
             _ => return Err(Inconsistency::Record.into()),
         };
         rule(record.encoded_len() == usize::from(head.bytes.get()), Inconsistency::Record)?;
@@ -253,7 +271,13 @@ fn load_create(wire: &CreateV1) -> Result<JournalRecord, LoadError> {
         blocks: Blocks(wire.blocks.get()),
         uuid: stamp::identity(wire.uuid)?,
         name: text::load(&wire.name).and_then(Name::new).map_err(Inconsistency::from)?,
+        attributes: Pointer::load(&wire.attributes)?,
     })
+}
+
+fn load_attributes(wire: &AttributesRecordV1) -> Result<JournalRecord, LoadError> {
+    let attributes = Pointer::load(&wire.attributes)?;
+    Ok(JournalRecord::Attributes { volume: wire.head.volume.get(), attributes })
 }
 
 /// What a block says beside its records.

@@ -55,6 +55,8 @@ pub struct VolumeEntry {
     pub name: Name,
     /// Its map; `None` while nothing is mapped.
     pub root: Option<Pointer>,
+    /// The first block of what it carries for its owner; `None` if that is nothing.
+    pub attributes: Option<Pointer>,
 }
 
 impl VolumeEntry {
@@ -85,13 +87,12 @@ impl VolumeEntry {
             blocks: entry.map_or(0, |e| e.blocks.0).into(),
             root: Pointer::store(entry.and_then(|e| e.root)),
             name: text::store(entry.map_or("", |e| e.name.as_str())),
-            reserved1: [0; 24],
+            attributes: Pointer::store(entry.and_then(|e| e.attributes)),
         }
     }
 
     fn load(wire: &VolumeEntryV1) -> Result<Self, LoadError> {
         stamp::zero(&wire.reserved0)?;
-        stamp::zero(&wire.reserved1)?;
         let origin = Uuid::from_bytes(wire.origin);
         let entry = Self {
             number: wire.number.get(),
@@ -101,6 +102,7 @@ impl VolumeEntry {
             blocks: Blocks(wire.blocks.get()),
             name: text::load(&wire.name).and_then(Name::new).map_err(Inconsistency::from)?,
             root: Pointer::load(&wire.root)?,
+            attributes: Pointer::load(&wire.attributes)?,
         };
         rule(entry.is_valid() && wire.levels == entry.level(), Inconsistency::VolumeEntry)?;
         Ok(entry)

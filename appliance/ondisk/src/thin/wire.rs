@@ -17,6 +17,7 @@ pub(crate) const NODE_MAGIC: [u8; 16] = *b"IRONBAY NODE\0\0\0\0";
 pub(crate) const LEAF_MAGIC: [u8; 16] = *b"IRONBAY LEAF\0\0\0\0";
 pub(crate) const SUMS_MAGIC: [u8; 16] = *b"IRONBAY SUMS\0\0\0\0";
 pub(crate) const DIRTY_MAGIC: [u8; 16] = *b"IRONBAY DIRTY\0\0\0";
+pub(crate) const ATTRIBUTES_MAGIC: [u8; 16] = *b"IRONBAY ATTRS\0\0\0";
 pub(crate) const JOURNAL_MAGIC: [u8; 16] = *b"IRONBAY JOURNAL\0";
 
 /// The version of every struct of the thin format.
@@ -24,6 +25,9 @@ pub(crate) const THIN_VERSION: u16 = 1;
 
 /// Bytes of records in a journal block.
 pub(crate) const JOURNAL_ROOM: usize = BLOCK_SIZE - 128;
+
+/// Bytes of attributes in a block.
+pub(crate) const ATTRIBUTES_ROOM: usize = BLOCK_SIZE - 128;
 
 /// Blocks of the volume table.
 pub(crate) const TABLE_BLOCKS_MAX: usize = 128;
@@ -102,7 +106,7 @@ pub(crate) struct VolumeEntryV1 {
     pub(crate) blocks: U64,
     pub(crate) root: PointerV1,
     pub(crate) name: [u8; NAME_FIELD],
-    pub(crate) reserved1: [u8; 24],
+    pub(crate) attributes: PointerV1,
 }
 
 /// A block of the volume table.
@@ -115,6 +119,21 @@ pub(crate) struct VolumeTableV1 {
     pub(crate) count: U16,
     pub(crate) reserved: [u8; 180],
     pub(crate) entries: [VolumeEntryV1; TABLE_ENTRIES],
+}
+
+/// What a volume carries for its owner, or a part of it.
+#[derive(FromBytes, IntoBytes, Immutable, KnownLayout, Unaligned, Clone, Copy, Debug)]
+#[repr(C)]
+pub(crate) struct AttributesV1 {
+    pub(crate) stamp: StampV1,
+    pub(crate) generation: U64,
+    pub(crate) volume: U32,
+    pub(crate) total: U32,
+    pub(crate) index: U16,
+    pub(crate) reserved0: [u8; 6],
+    pub(crate) next: PointerV1,
+    pub(crate) reserved1: [u8; 16],
+    pub(crate) bytes: [u8; ATTRIBUTES_ROOM],
 }
 
 /// The head of a node or leaf of a map.
@@ -256,12 +275,22 @@ pub(crate) struct CreateV1 {
     pub(crate) blocks: U64,
     pub(crate) uuid: [u8; 16],
     pub(crate) name: [u8; NAME_FIELD],
+    pub(crate) attributes: PointerV1,
+}
+
+/// A volume has other attributes.
+#[derive(FromBytes, IntoBytes, Immutable, KnownLayout, Unaligned, Clone, Copy, Debug)]
+#[repr(C)]
+pub(crate) struct AttributesRecordV1 {
+    pub(crate) head: RecordHeadV1,
+    pub(crate) attributes: PointerV1,
 }
 
 const _: () = {
     assert!(size_of::<SuperblockV1>() == BLOCK_SIZE);
     assert!(size_of::<RootV1>() == BLOCK_SIZE);
     assert!(size_of::<VolumeTableV1>() == BLOCK_SIZE);
+    assert!(size_of::<AttributesV1>() == BLOCK_SIZE);
     assert!(size_of::<NodeV1>() == BLOCK_SIZE);
     assert!(size_of::<LeafV1>() == BLOCK_SIZE);
     assert!(size_of::<SumsV1>() == BLOCK_SIZE);

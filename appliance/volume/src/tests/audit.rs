@@ -40,7 +40,9 @@ pub(super) fn audit(engine: &Engine<SimDrive>) {
     for root in state.volumes.values().filter_map(|v| v.root) {
         walk(&state.map, root, &mut nodes, &mut units);
     }
-    let mut places: Vec<_> = state.tables.iter().copied().chain(state.bitmap.places()).collect();
+    let attributes = state.volumes.values().flat_map(|v| v.attributes.places.iter().copied());
+    let mut places: Vec<_> =
+        state.tables.iter().copied().chain(state.bitmap.places()).chain(attributes).collect();
     for (id, count) in &nodes {
         assert_eq!(state.map.refs(*id), *count, "references of {id:?}");
         places.push(state.map.node(*id).stored.expect("a checkpoint writes all nodes").at);

@@ -120,11 +120,15 @@ macro_rules! on {
     };
 }
 
+fn move_to(pointer: &mut Option<Pointer>, lba: u64) {
+    pointer.iter_mut().for_each(|pointer| pointer.at.lba = Lba(lba));
+}
+
 /// Goal: a record that cannot follow on what there is, is refused, whatever its checksum says.
 #[test]
 fn records_that_cannot_be_are_refused() {
     const LONG: Blocks = Blocks(1 << 41);
-    let changes: [(&str, RecordChange); 17] = [
+    let changes: [(&str, RecordChange); 20] = [
         ("data in a unit of nodes", on!(map, nodes, map, map.own.au = nodes)),
         (
             "a base in a unit of nodes",
@@ -143,6 +147,9 @@ fn records_that_cannot_be_are_refused() {
         ("a clone that is longer than its origin", on!(Create { blocks }, *blocks = Blocks(blocks.0 * 200))),
         ("a clone of nothing", on!(Create { origin }, *origin = Some(77))),
         ("too long a volume", on!(Create { origin, blocks }, (*origin, *blocks) = (None, LONG))),
+        ("attributes in the journal", on!(Attributes { attributes }, move_to(attributes, 400))),
+        ("attributes past the end", on!(Attributes { attributes }, move_to(attributes, u64::MAX))),
+        ("attributes of no volume", on!(Attributes { volume }, *volume = 77)),
         ("a volume that shrinks", on!(Grow { blocks }, *blocks = Blocks(50))),
         ("too long a growth", on!(Grow { blocks }, *blocks = LONG)),
     ];

@@ -32,7 +32,7 @@ fn any_command_may_fail_once() {
             (life.requests_max, life.world.is_healthy) = (3, false);
             let served = life.world.served();
             served.devices.with(0, |d| d.drive.faults.fails_once_after = Some((nth, *error)));
-            life.work(120).expect("no cut is planned");
+            life.work(250).expect("no cut is planned");
             let is_over = life.world.served().devices.with(0, |d| d.drive.faults.fails_once_after.is_some());
             life.world.end(false);
             faults(&mut life.world).fails_once_after = None;

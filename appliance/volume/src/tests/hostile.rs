@@ -1,7 +1,7 @@
 //! Hostile metadata: blocks with good checksums that say anything. An import ends with an engine or an error.
 
 use super::world::{Request, World};
-use crate::ImportError;
+use crate::{ImportError, NewVolume};
 use block::BLOCK_SIZE;
 use core::ops::Range;
 use ondisk::thin::{HomeSlot, VolumeKind, data_checksum};
@@ -32,9 +32,11 @@ pub(super) fn places(world: &mut World) -> Vec<u64> {
     let engine = &world.served().engine;
     let state = engine.state.borrow();
     let nodes = state.map.places().chain(state.map.stale.iter().copied()).chain(state.tables.iter().copied());
+    let attributes = state.volumes.values().flat_map(|volume| volume.attributes.places.iter().copied());
     let journal = (engine.journal.first.get()..engine.journal.next()).map(|s| layout.journal_lba(s));
     let roots = [0, 1].map(|parity| layout.root_lba(HomeSlot { home: 0, parity }));
-    let all = nodes.map(|at| at.lba).chain(journal).chain(roots).chain([layout.home_lba(0)]);
+    let all =
+        nodes.chain(attributes).map(|at| at.lba).chain(journal).chain(roots).chain([layout.home_lba(0)]);
     all.map(|lba| lba.0).collect::<Vec<_>>()
 }
 
@@ -44,7 +46,8 @@ pub(super) fn pool() -> (World, Vec<u64>) {
     drive.geometry.is_volatile = false;
     let mut world = World::new(1, drive);
     for blocks in [5000, 100] {
-        let new = world.fresh_name(VolumeKind::Volume);
+        let attributes = world.fresh_attributes(4000);
+        let new = NewVolume { attributes, ..world.fresh_name(VolumeKind::Volume) };
         act(&mut world, Request::Create { blocks, new });
     }
     for (volume, first) in [(1, 0), (1, 20), (1, 4100), (2, 0)] {
@@ -61,6 +64,8 @@ pub(super) fn pool() -> (World, Vec<u64>) {
     act(&mut world, Request::Grow { volume: 2, blocks: 9000 });
     write(&mut world, 2, 8000, 2);
     act(&mut world, Request::Delete { volume: 3 });
+    let attributes = world.fresh_attributes(5000);
+    act(&mut world, Request::SetAttributes { volume: 1, attributes });
     let places = places(&mut world);
     world.end(false);
     (world, places)
@@ -126,7 +131,7 @@ fn work(world: &mut World) {
             world.step().expect("no cut is planned");
         }
     };
-    let volumes: Vec<u32> = world.served().engine.volumes().into_iter().map(|(number, ..)| number).collect();
+    let volumes: Vec<u32> = world.served().engine.volumes().into_iter().map(|volume| volume.number).collect();
     for volume in volumes {
         for first in [0, 40, 4100] {
             let (mark, versions) = (world.history.mark(), world.versions(2));

@@ -3,6 +3,7 @@
 
 use super::full::small_drive;
 use super::world::{PowerCut, Request, Slow, World};
+use crate::NewVolume;
 use core::cell::Cell;
 use ondisk::thin::VolumeKind;
 use sim::{Drive, every_seed};
@@ -48,8 +49,8 @@ impl Life {
             .world
             .volumes
             .iter()
-            .filter(|(_, (kind, _))| fits(*kind))
-            .map(|(n, (_, b))| (*n, *b))
+            .filter(|(_, expected)| fits(expected.kind))
+            .map(|(n, expected)| (*n, expected.blocks))
             .collect();
         (!volumes.is_empty()).then(|| volumes[self.world.random.index(volumes.len())])
     }
@@ -67,6 +68,18 @@ impl Life {
         (first, 1 + random.below(blocks_max))
     }
 
+    /// Attributes of none, one or a few blocks; where there is little room, of none or one.
+    fn attributes(&mut self) -> Box<[u8]> {
+        let lengths = [0, 1, 3968, 3969, 9000];
+        let some = self.world.random.index(if self.is_crowded { 3 } else { lengths.len() });
+        self.world.fresh_attributes(lengths[some])
+    }
+
+    fn new_volume(&mut self, kind: VolumeKind) -> NewVolume {
+        let attributes = self.attributes();
+        NewVolume { attributes, ..self.world.fresh_name(kind) }
+    }
+
     fn request(&mut self) -> Option<Request> {
         let is_changing = self.world.pending.is_some();
         if self.is_crowded && self.world.random.chance(1, 20) {
@@ -77,7 +90,7 @@ impl Life {
         if self.is_cleaning && self.world.random.chance(1, 12) {
             return Some(if self.world.random.chance(1, 3) { Request::Scrub } else { Request::Checkpoint });
         }
-        let kind = self.world.random.below(40);
+        let kind = self.world.random.below(41);
         // Many trims and few flushes: what is given up waits for long.
         let kind = if self.is_crowded && (29..32).contains(&kind) { 26 } else { kind };
         match kind {
@@ -100,12 +113,12 @@ impl Life {
             29..=32 => Some(Request::Flush { mark: self.world.history.mark() }),
             33 => Some(Request::Checkpoint),
             34 if !is_changing && self.world.volumes.len() < 8 => {
-                Some(Request::Create { blocks: self.blocks, new: self.world.fresh_name(VolumeKind::Volume) })
+                Some(Request::Create { blocks: self.blocks, new: self.new_volume(VolumeKind::Volume) })
             }
             35..=36 if !is_changing && self.world.volumes.len() < 8 => {
                 let (origin, _) = self.any(None)?;
                 let kind = [VolumeKind::Volume, VolumeKind::Snapshot][self.world.random.index(2)];
-                let new = self.world.fresh_name(kind);
+                let new = self.new_volume(kind);
                 Some(Request::Snapshot { origin, new, mark: self.world.history.mark() })
             }
             37 if !is_changing => {
@@ -115,6 +128,10 @@ impl Life {
             38 if !is_changing && self.world.volumes.len() > 2 => {
                 let (volume, _) = self.any(None)?;
                 Some(Request::Delete { volume })
+            }
+            39..=40 if !is_changing => {
+                let (volume, _) = self.any(None)?;
+                Some(Request::SetAttributes { volume, attributes: self.attributes() })
             }
             _ => None,
         }

@@ -113,7 +113,7 @@ fn volumes_grow() {
     write(&mut world, 1, 4_999_990, 5);
     world.end(false);
     world.recover(false).expect("no cut is planned");
-    assert_eq!(world.volumes[&2].1, 10);
+    assert_eq!(world.volumes[&2].blocks, 10);
     assert_eq!(read(&mut world, 1, 4_999_990, 5), [1, 0, 0]);
 }
 

@@ -32,6 +32,7 @@ pub(super) enum Request {
     Snapshot { origin: u32, new: NewVolume, mark: u64 },
     Grow { volume: u32, blocks: u64 },
     Delete { volume: u32 },
+    SetAttributes { volume: u32, attributes: Box<[u8]> },
 }
 
 #[derive(Debug)]
@@ -81,8 +82,16 @@ impl Slow {
     }
 }
 
-/// What should be there: kind and length by number.
-pub(super) type Volumes = BTreeMap<u32, (VolumeKind, u64)>;
+/// What a volume should be.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) struct Expected {
+    pub(super) kind: VolumeKind,
+    pub(super) blocks: u64,
+    pub(super) attributes: Box<[u8]>,
+}
+
+/// What should be there, by number.
+pub(super) type Volumes = BTreeMap<u32, Expected>;
 
 pub(super) struct World {
     /// Between two lives of the engine.
@@ -177,6 +186,9 @@ async fn serve(engine: &Engine<SimDrive>, timers: &Timers, request: &Request) ->
         Request::Snapshot { origin, new, .. } => engine.snapshot(origin, new).await.map(Answer::Number),
         Request::Grow { volume, blocks } => engine.grow(volume, Blocks(blocks)).await.map(|()| Answer::Done),
         Request::Delete { volume } => engine.delete(volume).await.map(|()| Answer::Done),
+        Request::SetAttributes { volume, attributes } => {
+            engine.set_attributes(volume, &attributes).await.map(|()| Answer::Done)
+        }
     }
 }
 
@@ -324,7 +336,8 @@ impl World {
             Request::Create { .. }
             | Request::Snapshot { .. }
             | Request::Grow { .. }
-            | Request::Delete { .. } => {
+            | Request::Delete { .. }
+            | Request::SetAttributes { .. } => {
                 self.pending = Some(request.clone());
             }
             Request::Read { .. } | Request::Flush { .. } | Request::Checkpoint | Request::Scrub => {}
@@ -390,6 +403,8 @@ impl World {
         match (request, error) {
             // Everything else works on a full pool.
             (Request::Write { .. }, EngineError::Full) => true,
+            // These need places for the new ones beside the old ones, and nothing is given up for them.
+            (Request::SetAttributes { .. }, EngineError::Full) => true,
             (
                 Request::Read { volume, .. } | Request::Write { volume, .. } | Request::Trim { volume, .. },
                 EngineError::NoSuchVolume,
@@ -450,8 +465,12 @@ impl World {
     fn check(&mut self, volume: u32, lba: u64, mark: u64, version: u64) {
         let owner = u64::from(volume);
         let verdict = match self.volumes.get(&volume) {
-            Some((VolumeKind::Snapshot, _)) => self.history.check_snapshot(owner, lba, version),
-            Some((VolumeKind::Volume, _)) => self.history.check_read(owner, lba, mark, version),
+            Some(Expected { kind: VolumeKind::Snapshot, .. }) => {
+                self.history.check_snapshot(owner, lba, version)
+            }
+            Some(Expected { kind: VolumeKind::Volume, .. }) => {
+                self.history.check_read(owner, lba, mark, version)
+            }
             // It was deleted while it was read.
             None => return,
         };
@@ -516,7 +535,10 @@ impl World {
             .engine
             .volumes()
             .into_iter()
-            .map(|(n, _, _, kind, blocks)| (n, (kind, blocks.0)))
+            .map(|v| {
+                let attributes = v.attributes.expect("no block of them is damaged");
+                (v.number, Expected { kind: v.kind, blocks: v.blocks.0, attributes })
+            })
             .collect();
         if found != self.volumes {
             let pending = self.pending.take().expect("what is there was confirmed or asked for");
@@ -547,7 +569,7 @@ impl World {
     /// The blocks that have a history, and some others, by volume; snapshots first.
     pub(super) fn known(&self) -> Vec<(u32, VolumeKind, u64)> {
         let mut order: Vec<(u32, VolumeKind)> =
-            self.volumes.iter().map(|(n, (kind, _))| (*n, *kind)).collect();
+            self.volumes.iter().map(|(n, expected)| (*n, expected.kind)).collect();
         order.sort_by_key(|(number, kind)| (*kind == VolumeKind::Volume, *number));
         let blocks = |volume| self.history.known(u64::from(volume)).chain([0]);
         order
@@ -579,7 +601,14 @@ impl World {
     pub(super) fn fresh_name(&mut self, kind: VolumeKind) -> NewVolume {
         self.names += 1;
         let name = Name::new(&format!("v{}", self.names)).expect("a good name");
-        NewVolume { uuid: Uuid::from_u128(u128::from(self.names) + 100), name, kind }
+        let uuid = Uuid::from_u128(u128::from(self.names) + 100);
+        NewVolume { uuid, name, kind, attributes: Box::default() }
+    }
+
+    /// Attributes of so many bytes, which nobody had before.
+    pub(super) fn fresh_attributes(&mut self, len: usize) -> Box<[u8]> {
+        let version = self.versions(1)[0];
+        version.to_le_bytes().into_iter().cycle().take(len).collect()
     }
 
     /// New versions for so many blocks.
@@ -594,17 +623,21 @@ fn applied(volumes: &Volumes, next: u32, change: &Request) -> Volumes {
     let mut volumes = volumes.clone();
     match change {
         Request::Create { blocks, new } => {
-            volumes.insert(next, (new.kind, *blocks));
+            let NewVolume { kind, attributes, .. } = new.clone();
+            volumes.insert(next, Expected { kind, blocks: *blocks, attributes });
         }
         Request::Snapshot { origin, new, .. } => {
-            let blocks = volumes[origin].1;
-            volumes.insert(next, (new.kind, blocks));
+            let NewVolume { kind, attributes, .. } = new.clone();
+            volumes.insert(next, Expected { kind, blocks: volumes[origin].blocks, attributes });
         }
         Request::Grow { volume, blocks } => {
-            volumes.insert(*volume, (VolumeKind::Volume, *blocks));
+            volumes.entry(*volume).and_modify(|expected| expected.blocks = *blocks);
         }
         Request::Delete { volume } => {
             volumes.remove(volume);
+        }
+        Request::SetAttributes { volume, attributes } => {
+            volumes.entry(*volume).and_modify(|expected| expected.attributes = attributes.clone());
         }
         Request::Read { .. } | Request::Write { .. } | Request::Trim { .. } => {}
         Request::Flush { .. } | Request::Checkpoint | Request::Scrub => {}
@@ -650,7 +683,8 @@ impl Served {
                             | Request::Create { .. }
                             | Request::Snapshot { .. }
                             | Request::Grow { .. }
-                            | Request::Delete { .. } => {}
+                            | Request::Delete { .. }
+                            | Request::SetAttributes { .. } => {}
                         }
                         beside.set(counts);
                     }

@@ -10,10 +10,12 @@
 //!   wiping drives wait for each other, too: they look at all drives and names.
 //! - A job that [prepares](Job::is_preparing) a change takes as long as drives need to zero what a volume gains. Beside it goes
 //!   what is only a word in the record: changes of hosts, and who may use a volume. They do not wait for other zeroing, either.
+//! - A job of a pool of the thin engine is that engine's to do; it is begun once, and then asked after (`thin`).
 //! - A job takes its turn between the commands of hosts, a few operations at a time; it never blocks the core.
 
 use crate::answer::Answer;
 use crate::limits::{JOB_TAG_BITS, JOBS_MAX, WAITING_MAX};
+use crate::thin;
 use block::{Completion, Tag};
 use control::{CreateVolume, Request};
 use dma::DmaBuf;
@@ -66,8 +68,15 @@ pub(crate) struct Active {
     pub(crate) job: Job,
     /// Nobody waits for a settle; hosts get their answer from `target`.
     pub(crate) answer: Option<Answer>,
-    /// Members of the pool, by number.
-    pub(crate) drives: Vec<DriveId>,
+    pub(crate) worker: Worker,
+}
+
+/// Who does the work of a job.
+pub(crate) enum Worker {
+    /// Drives, by their number in the pool.
+    Drives(Vec<DriveId>),
+    /// The thin engine.
+    Engine { has_begun: bool },
 }
 
 /// A change that waits.
@@ -198,11 +207,18 @@ impl Changes {
             if !may_run(active, target) {
                 continue;
             }
+            let drives = match &mut active.worker {
+                Worker::Drives(drives) => drives,
+                Worker::Engine { has_begun } => {
+                    count += usize::from(thin::go_on(target, active.pool, &mut active.job, has_begun));
+                    continue;
+                }
+            };
             let arena = target.arena().clone();
             while let Some((member, tag, op)) = active.job.poll_op(|len| arena.alloc(len)) {
                 assert!(tag.0 < 1 << JOB_TAG_BITS, "a job has fewer operations");
                 let tag = Tag(JOB_TAG | ((number as u64) << JOB_TAG_BITS) | tag.0);
-                target.devices_mut().submit(active.drives[member.index()], tag, op);
+                target.devices_mut().submit(drives[member.index()], tag, op);
                 count += 1;
             }
         }

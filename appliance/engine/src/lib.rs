@@ -31,6 +31,7 @@ mod spec;
 mod startup;
 #[cfg(test)]
 mod tests;
+mod thin;
 mod wiping;
 
 pub use config::{EngineConfig, Event, EventSink};

@@ -20,9 +20,20 @@ const _: () = assert!(
         && BLOCK_SIZE_DEFAULT == BLOCK_SIZES[1]
 );
 
-/// Memory of the arena that a drive may keep: a file drive has a buffer of zeroes of 128 KiB, and large buffers are two
+/// Memory of the arena that a drive may keep itself: a file drive has a buffer of zeroes of 128 KiB, and large buffers are two
 /// thirds of an arena.
-pub(crate) const ARENA_BYTES_PER_DRIVE: usize = 256 << 10;
+const ARENA_BYTES_OF_DRIVE: usize = 256 << 10;
+
+/// Memory of the arena for each drive: what it keeps, and what is set aside for the pool of the thin engine that it may become.
+pub(crate) const ARENA_BYTES_PER_DRIVE: usize = ARENA_BYTES_OF_DRIVE + (2560 << 10);
+
+const _: () = {
+    use dma::limits::{SLOT_LARGE, SLOT_SMALL};
+    let (small, large) = (thin::limits::SLOTS.0 * SLOT_SMALL, thin::limits::SLOTS.1 * SLOT_LARGE);
+    // Behind an eighth for queues three quarters are large, an eighth is small (`dma::carve`).
+    let left = (ARENA_BYTES_PER_DRIVE - ARENA_BYTES_OF_DRIVE) / 8 * 7;
+    assert!(small <= left / 8 && large <= left / 4 * 3);
+};
 
 /// Changes that work on drives together: for each pool of a large node one that zeroes and one that writes the record. So a
 /// host's change always finds a place; others wait.

@@ -5,6 +5,16 @@ use control::{ControlError, ErrorKind, PoolState};
 use pool::OfflinePool;
 use uuid::Uuid;
 
+/// Of a pool whose engine met a failing drive.
+pub(crate) const FROZEN: &str =
+    "what is stored is read, and nothing is written until the engine restarts: a write to its drive failed";
+
+pub(crate) fn no_memory(pool: &str) -> ControlError {
+    ControlError::new(ErrorKind::Unavailable, "there is too little memory for another pool now")
+        .object(format!("pool/{pool}"))
+        .remedy("give the engine more memory for IO, and restart it")
+}
+
 pub(crate) fn no_pool(uuid: Uuid) -> ControlError {
     ControlError::new(ErrorKind::NotFound, format!("this node has no pool {uuid}"))
         .object(format!("pool/{uuid}"))

@@ -1,10 +1,12 @@
 //! Requests of the control plane: questions are answered at once, changes take their turn.
 
 use crate::answer::{Answer, overloaded};
-use crate::changes::{Active, Kind, Waiting};
+use crate::changes::{Active, Kind, Waiting, Worker};
 use crate::core::{Core, Load};
 use crate::drives::{DriveEntry, statuses};
 use crate::refusals;
+use crate::thin;
+use ::thin::volume_extents_on;
 use block::Tick;
 use control::{
     ControlError, CreatePool, CreateVolume, DeleteVolume, EngineStatus, PoolState, PoolStatus, Reply,
@@ -113,8 +115,8 @@ impl Core {
     fn start_job(&mut self, pool: Uuid, kind: Kind, job: Job, answer: Option<Answer>) {
         let members = match &kind {
             Kind::WipeDrive { drive, .. } => {
-                let drives = vec![*drive];
-                return self.changes.start(Active { pool, kind, job, answer, drives });
+                let worker = Worker::Drives(vec![*drive]);
+                return self.changes.start(Active { pool, kind, job, answer, worker });
             }
             Kind::CreatePool(pool) => Some(pool.as_ref()),
             Kind::Settle
@@ -125,9 +127,13 @@ impl Core {
             | Kind::Guard { .. }
             | Kind::DeleteVolume { .. } => self.target.pool(pool),
         };
-        let drives: Vec<DriveId> =
-            members.map(Pool::drives).unwrap_or_default().iter().map(|drive| drive.id).collect();
-        self.changes.start(Active { pool, kind, job, answer, drives });
+        let drives = members.map(Pool::drives).unwrap_or_default().iter().map(|drive| drive.id).collect();
+        let worker = if members.is_some_and(Pool::is_thin) {
+            Worker::Engine { has_begun: false }
+        } else {
+            Worker::Drives(drives)
+        };
+        self.changes.start(Active { pool, kind, job, answer, worker });
     }
 
     fn begin_create_pool(&mut self, create: &CreatePool) -> Result<Begin, ControlError> {
@@ -155,7 +161,14 @@ impl Core {
         self.check_working(&create.drive_serials, "drive_serials")?;
         let random = &mut self.random;
         let begun = pool::begin_create_pool(create, &self.known, &self.offline, || random_uuid(random));
-        let (pool, job) = begun?;
+        let (mut pool, job) = begun?;
+        // Pools of several drives are not the thin engine's yet.
+        if let [drive] = pool.drives() {
+            let (id, capacity) = (drive.id, drive.geometry.blocks);
+            thin::begin_create(&mut self.target, &pool, drive)?;
+            pool = pool.into_thin(volume_extents_on(capacity));
+            debug_assert!(self.known.iter().any(|known| known.drive.id == id));
+        }
         Ok(Begin::Job(create.uuid, Kind::CreatePool(Box::new(pool)), Box::new(job)))
     }
 
@@ -296,6 +309,9 @@ impl Core {
         let role = if result.is_ok() { Role::Member(uuid) } else { Role::Leftover };
         let drives: Vec<DriveId> = pool.drives().iter().map(|drive| drive.id).collect();
         self.set_roles(&drives, &role);
+        if result.is_err() {
+            self.target.remove_thin(uuid);
+        }
         result.map_err(ControlError::from)?;
         self.target
             .add_pool(pool)
@@ -433,6 +449,8 @@ impl Core {
             if let Some(failed) = self.failed_member(pool) {
                 status.state = PoolState::Incomplete;
                 status.detail = failed;
+            } else if status.detail.is_empty() && self.is_frozen(pool) {
+                status.detail = refusals::FROZEN.to_owned();
             }
             status
         });
@@ -480,6 +498,11 @@ impl Core {
             Some(format!("drive {}: {why}", drive.serial))
         };
         pool.drives().iter().find_map(failed)
+    }
+
+    /// The engine of a pool writes nothing any more.
+    fn is_frozen(&self, pool: &Pool) -> bool {
+        self.target.thin(pool.uuid()).is_some_and(|thin| thin.server().engine().is_frozen())
     }
 
     fn pool_reply(&self, uuid: Uuid) -> Reply {

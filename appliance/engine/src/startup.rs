@@ -11,12 +11,13 @@ use crate::drives::{open_all, probe_all, wait};
 use crate::limits::ARENA_BYTES_PER_DRIVE;
 use crate::requests::random_uuid;
 use crate::socket_cores::{self, Sockets};
+use crate::thin;
 use crate::{Event, StartError};
 use dma::{Arena, ArenaConfig, Pages};
 use net::{ListenerId, Net, Waker};
 use nvme_spec::fabrics::UUID_NQN_PREFIX;
 use nvme_subsystem::TargetConfig;
-use pool::{Begun, Imported, Pool};
+use pool::{Begun, FoundThin, Imported, KnownDrive, OfflinePool, Pool};
 use reactor::Polling;
 use std::fs::File;
 use std::io;
@@ -67,10 +68,7 @@ pub(crate) fn start(mut config: EngineConfig, waker: &Waker, started: Instant) -
         notify("drive-failed", format!("drive/{serial}"), failure.to_owned());
     }
     let found = probe_all(&drives, &arena, &mut devices);
-    let Imported { pools, offline, drives: known } = pool::import(&found);
-    for pool in &offline {
-        notify("pool-offline", format!("pool/{}", pool.name()), pool.detail.clone());
-    }
+    let Imported { pools, thin, mut offline, drives: known } = pool::import(&found);
     let identity = if config.identity.is_nil() { random_uuid(&mut random) } else { config.identity };
     let mut target = Target::new(
         TargetConfig {
@@ -85,6 +83,10 @@ pub(crate) fn start(mut config: EngineConfig, waker: &Waker, started: Instant) -
     );
     if config.is_insecure {
         target.open_to_everybody();
+    }
+    offline.extend(open_thin(&mut target, &known, &thin, &mut notify));
+    for pool in &offline {
+        notify("pool-offline", format!("pool/{}", pool.name()), pool.detail.clone());
     }
     for mut pool in pools {
         let (object, name) = (format!("pool/{}", pool.name()), pool.name().to_owned());
@@ -103,6 +105,27 @@ pub(crate) fn start(mut config: EngineConfig, waker: &Waker, started: Instant) -
         Facts { version: config.version, mode: config.mode, portals: portals.clone(), started, start_ms };
     let core = Core::new(Parts { target, drives, known, offline, facts, random, events });
     Ok(Ready { core, net, polling, socket_cores, portals, discovery })
+}
+
+/// Opens the pools of the thin engine; gives those that cannot be served.
+fn open_thin(
+    target: &mut Target,
+    known: &[KnownDrive],
+    found: &[FoundThin],
+    notify: &mut impl FnMut(&str, String, String),
+) -> Vec<OfflinePool> {
+    // Before hosts come, who would use it up.
+    let has_memory = known.iter().all(|known| target.reserve_for(known.drive.id).is_some());
+    assert!(has_memory, "the arena was made large enough for its drives");
+    let mut offline = Vec::new();
+    for found in found {
+        let name = &found.superblock.name;
+        match thin::open(target, found) {
+            Ok(()) => notify("pool-imported", format!("pool/{name}"), format!("pool {name} is online")),
+            Err(pool) => offline.push(*pool),
+        }
+    }
+    offline
 }
 
 /// The node's own name for its discovery subsystem: hosts tell by it two nodes apart, and one node on two paths. It is not

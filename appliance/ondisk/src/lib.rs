@@ -10,7 +10,7 @@
 //!  DriveLabel     PoolRecord, generation % 2                   1 MiB each             reserved
 //! ```
 //!
-//! [`thin`] is the format of the next engine, from which nothing is served yet.
+//! [`thin`] is the format of the thin engine, which has pools of one drive.
 //!
 //! Invariants
 //! - Every stored struct has a magic, a version, a checksum over all its bytes, and its own address (drive and block).

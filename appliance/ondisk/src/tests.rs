@@ -1,5 +1,6 @@
 //! Tests of the format: goldens that make a silent change fail, and properties of decoding.
 
+mod exported;
 mod foreign;
 mod golden;
 mod label;

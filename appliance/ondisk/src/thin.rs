@@ -1,4 +1,4 @@
-//! The format of the thin engine: what `docs/ondisk.md` describes in its second part. No host is served from it yet.
+//! The format of the thin engine: what `docs/ondisk.md` describes in its second part.
 //!
 //! ```text
 //!  AU 0    1      2 … 18      19 …          …            16384 … 16400        …             last two
@@ -23,6 +23,7 @@
 //! Not here: IO, and the order of writes (`volume`).
 
 mod attributes;
+mod exported;
 mod journal;
 mod layout;
 mod node;
@@ -33,6 +34,7 @@ mod table;
 pub(crate) mod wire;
 
 pub use attributes::{AttributesBlock, PlacedBlocks};
+pub use exported::Exported;
 pub use journal::{JournalBlock, JournalHead, JournalRecord, Lsn, MapRecord};
 pub use layout::{
     AU_BLOCKS, Address, Au, HOMES, HomeSlot, LEAF_UNITS, Member, NODE_POINTERS, PoolLayout, REGION_AUS,

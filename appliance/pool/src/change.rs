@@ -71,8 +71,8 @@ impl Pool {
         let uuid = request.uuid;
         let gain = Gain { uuid, runs, extents, old: 0, new: Some((name, settings)) };
         // Also checked when it is written; what can be refused is refused before the work.
-        self.with_gain(&gain)?;
-        Ok(self.begin_zeroing(gain))
+        let next = self.with_gain(&gain)?;
+        Ok(self.begin_gain(gain, next))
     }
 
     /// Begins to grow a volume. The size that it has already changes nothing.
@@ -98,8 +98,8 @@ impl Pool {
         self.accept_change()?;
         let runs = self.allocate(&object, &runs, extents - old)?;
         let gain = Gain { uuid: request.uuid, runs, extents, old, new: None };
-        self.with_gain(&gain)?;
-        Ok(self.begin_zeroing(gain))
+        let next = self.with_gain(&gain)?;
+        Ok(self.begin_gain(gain, next))
     }
 
     /// Goes on with a change whose preparation has ended well: writes the record. The job that prepared is to be given here
@@ -156,8 +156,12 @@ impl Pool {
         Ok(Begun::Job(self.begin_change(next)))
     }
 
-    /// Zeroes what a volume gains. The record stays as it is until [`Self::begin_commit`].
-    fn begin_zeroing(&mut self, gain: Gain) -> Begun {
+    /// Zeroes what a volume gains. The record stays as it is until [`Self::begin_commit`]. Of the thin engine's volumes what nobody
+    /// wrote reads as zeroes.
+    fn begin_gain(&mut self, gain: Gain, next: PoolRecord) -> Begun {
+        if self.is_thin {
+            return Begun::Job(self.begin_change(next));
+        }
         let mut zero = Stage::new("zero new extents", false, self.drives.len());
         for run in gain.runs.iter().filter_map(|run| beyond(run, gain.old)) {
             let blocks = Blocks(u64::from(run.count) * EXTENT_BLOCKS.0);

@@ -78,7 +78,7 @@ pub fn begin_create_pool(
         chosen.push(drive.clone());
     }
     let phase = Phase::Busy { is_settled: false, stale: Vec::new() };
-    let pool = Pool { record, drives: chosen, phase, is_zeroing: false };
+    let pool = Pool { record, drives: chosen, phase, is_zeroing: false, is_thin: false };
     let job = pool.creation();
     Ok((pool, job))
 }

@@ -15,7 +15,8 @@ use crate::drive::{Drive, KnownDrive, MemberIndex, Role};
 use crate::pool::{Phase, Pool, Stale, pool_status, volume_statuses};
 use crate::probe::{Finding, Labelled, SlotContent};
 use control::{PoolState, PoolStatus, VolumeState, VolumeStatus};
-use ondisk::{PoolRecord, Slot, has_extents};
+use ondisk::thin::Superblock;
+use ondisk::{MemberRecord, PoolRecord, Serial, Slot, has_extents};
 use std::collections::BTreeMap;
 use uuid::Uuid;
 
@@ -28,9 +29,20 @@ pub struct Found {
     pub finding: Finding,
 }
 
+/// A pool of the thin engine on a drive: what is in it, only the engine finds out.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct FoundThin {
+    /// The drive.
+    pub drive: Drive,
+    /// What the drive says of itself.
+    pub superblock: Superblock,
+}
+
 /// The pools of a node.
 #[derive(Debug, Default)]
 pub struct Imported {
+    /// To be opened; see [`Pool::thin`].
+    pub thin: Vec<FoundThin>,
     /// Complete; each needs [`Pool::begin_settle`] before it is served.
     pub pools: Vec<Pool>,
     /// Not usable, with the reason.
@@ -113,6 +125,7 @@ enum Verdict {
 #[must_use]
 pub fn import(found: &[Found]) -> Imported {
     let mut groups: BTreeMap<Uuid, Vec<Claim<'_>>> = BTreeMap::new();
+    let mut thin: BTreeMap<Uuid, Vec<FoundThin>> = BTreeMap::new();
     let mut imported = Imported::default();
     for (place, Found { drive, finding }) in found.iter().enumerate() {
         let role = match finding {
@@ -124,13 +137,70 @@ pub fn import(found: &[Found]) -> Imported {
                 groups.entry(label.pool).or_default().push(Claim { place, drive, label });
                 Role::Member(label.pool)
             }
+            Finding::Thin(superblock) => {
+                let (drive, superblock) = (drive.clone(), Superblock::clone(superblock));
+                let pool = superblock.identity.pool;
+                thin.entry(pool).or_default().push(FoundThin { drive, superblock });
+                Role::Member(pool)
+            }
         };
         imported.drives.push(KnownDrive { drive: drive.clone(), role });
     }
     for (uuid, claims) in groups {
         import_group(&mut imported, uuid, claims);
     }
+    for found in thin.into_values() {
+        import_thin(&mut imported, found);
+    }
     imported
+}
+
+/// One pool of the thin engine, from all drives that name it.
+fn import_thin(imported: &mut Imported, mut found: Vec<FoundThin>) {
+    let serials: Vec<&str> = found.iter().map(|found| found.drive.serial.as_str()).collect();
+    let trouble = match found.as_slice() {
+        [one] if one.superblock.member_count > 1 => {
+            let count = one.superblock.member_count;
+            Some((
+                PoolState::Incomplete,
+                format!("it has {count} drives, and only pools of one can be served"),
+            ))
+        }
+        [_] => None,
+        _ => Some((
+            PoolState::Damaged,
+            format!(
+                "drives {} all claim to be it: one is a copy of the other; remove the copy and restart",
+                serials.join(" and ")
+            ),
+        )),
+    };
+    match trouble {
+        None => imported.thin.append(&mut found),
+        Some((state, detail)) => imported.offline.extend(offline_thin(&found, state, detail)),
+    }
+}
+
+/// A pool of the thin engine that cannot be served; `None` without drives.
+#[must_use]
+pub fn offline_thin(found: &[FoundThin], state: PoolState, detail: String) -> Option<OfflinePool> {
+    let first = &found.first()?.superblock;
+    let present: Vec<String> = found.iter().map(|found| found.drive.serial.clone()).collect();
+    let record = PoolRecord {
+        pool: first.identity.pool,
+        name: first.name.clone(),
+        generation: 1,
+        members: found.iter().filter_map(|found| thin_member(found, 0)).collect(),
+        volumes: Vec::new(),
+    };
+    Some(OfflinePool { uuid: first.identity.pool, record: Some(record), state, detail, present })
+}
+
+/// A drive of a pool of the thin engine, as a member with so many extents for volumes. A drive whose serial number cannot be stored
+/// was refused when the pool was made.
+pub(crate) fn thin_member(found: &FoundThin, extents: u32) -> Option<MemberRecord> {
+    let serial = Serial::new(&found.drive.serial).ok()?;
+    Some(MemberRecord { drive: found.superblock.identity.drive, serial, extents })
 }
 
 /// One pool, from all drives that name it.
@@ -168,6 +238,7 @@ fn import_group(imported: &mut Imported, uuid: Uuid, claims: Vec<Claim<'_>>) {
                 record,
                 phase: Phase::Unsettled(stale),
                 is_zeroing: false,
+                is_thin: false,
             });
         }
         Verdict::Incomplete(detail) => {

@@ -92,6 +92,17 @@ pub(crate) enum Goal {
     Wipe,
 }
 
+/// What a job of a pool of the thin engine asks for.
+#[derive(Clone, Copy, Debug)]
+pub enum Asked<'a> {
+    /// An empty pool.
+    Create,
+    /// That the volumes become as this record has them.
+    Change(&'a PoolRecord),
+    /// That the drive is blank.
+    Delete,
+}
+
 #[derive(Clone, Copy, Debug)]
 struct Member {
     piece_max: Blocks,
@@ -253,6 +264,32 @@ impl Job {
         match &self.failure {
             Some(failure) => Some(Err(failure.clone())),
             None => self.stages.is_empty().then_some(Ok(())),
+        }
+    }
+
+    /// What the thin engine is asked for, if the job's pool is its; [`Job::end`] says how that ended.
+    ///
+    /// # Panics
+    /// If no job of such a pool can want this.
+    #[must_use]
+    pub fn asked(&self) -> Asked<'_> {
+        match &self.goal {
+            Goal::Create => Asked::Create,
+            Goal::Change(record) => Asked::Change(record),
+            Goal::Delete => Asked::Delete,
+            Goal::Settle | Goal::Gain(_) | Goal::Wipe => {
+                unreachable!("a pool of the thin engine is settled, zeroes nothing, and is no drive")
+            }
+        }
+    }
+
+    /// The thin engine has done what was asked for, or has failed; whether it may have done it nevertheless is for the next import
+    /// to find out.
+    pub fn end(&mut self, result: Result<(), MediaError>, is_undecided: bool) {
+        self.stages.clear();
+        if let Err(error) = result {
+            let serial = self.serials.first().cloned().unwrap_or_default();
+            self.failure = Some(JobError { what: "make the change durable", serial, error, is_undecided });
         }
     }
 

@@ -44,8 +44,8 @@ mod wipe;
 
 pub use create::begin_create_pool;
 pub use drive::{Drive, DriveId, KnownDrive, MemberIndex, Role};
-pub use import::{Found, Imported, OfflinePool, import};
-pub use job::{Job, JobError};
+pub use import::{Found, FoundThin, Imported, OfflinePool, import, offline_thin};
+pub use job::{Asked, Job, JobError};
 pub use map::{MapError, Segment, Segments};
 pub use ondisk::{
     Access, HostNqn, LbaSize, Registrant, Reservation, ReservationType, Reserved, Settings, VolumeRecord,

@@ -6,14 +6,19 @@
 //! ```
 //! A volume that is created or grows begins with a job beside this picture: while it zeroes, the pool stays Ready, and settings
 //! may change (Busy, finish). `begin_commit` goes on with it, when the pool is Ready: Busy, finish.
+//!
+//! A pool of the *thin* engine is planned here, too: its record is kept in memory only, as the engine tells it, and says which
+//! part of the pool is promised to which volume. Whoever has the engine makes the changes that a job asks for ([`Job::asked`],
+//! [`Job::end`]). Promises never exceed the pool, so no host meets a full one.
 
 use crate::drive::{Drive, DriveId, MemberIndex};
+use crate::import::{FoundThin, thin_member};
 use crate::job::{Goal, Job, JobError, Stage, Work};
 use crate::map::{self, MapError, Segments};
 use crate::space::Space;
 use block::{Blocks, Lba};
 use control::{ControlError, ErrorKind, PoolState, PoolStatus, VolumeState, VolumeStatus};
-use ondisk::{DriveLabel, EXTENT_BYTES, LABEL_LBA, PoolRecord, Serial, VolumeRecord};
+use ondisk::{DriveLabel, EXTENT_BYTES, LABEL_LBA, PoolRecord, Run, Serial, VolumeRecord};
 use uuid::Uuid;
 
 /// A member that has to be brought up to date.
@@ -58,9 +63,56 @@ pub struct Pool {
     pub(crate) phase: Phase,
     /// A job zeroes extents that no record names yet: nobody else may get them.
     pub(crate) is_zeroing: bool,
+    /// The thin engine keeps what the record says, and where things lie.
+    pub(crate) is_thin: bool,
 }
 
 impl Pool {
+    /// A pool of the thin engine that was opened, with `extents` for its volumes. Of the volumes, runs are of no interest.
+    /// `None` if they contradict each other, or the drive's serial number cannot be stored.
+    #[must_use]
+    pub fn thin(found: FoundThin, extents: u32, volumes: Vec<VolumeRecord>) -> Option<Self> {
+        let revision = volumes.iter().map(|volume| volume.revision).max();
+        let mut record = PoolRecord {
+            pool: found.superblock.identity.pool,
+            name: found.superblock.name.clone(),
+            generation: revision.unwrap_or(1).max(if volumes.is_empty() { 1 } else { 2 }),
+            members: vec![thin_member(&found, extents)?],
+            volumes,
+        };
+        record.volumes.sort_by_key(|volume| volume.nsid);
+        promise(&mut record);
+        record.check().ok()?;
+        let drives = vec![found.drive];
+        Some(Self { record, drives, phase: Phase::Ready, is_zeroing: false, is_thin: true })
+    }
+
+    /// A pool whose creation has begun becomes one of the thin engine, with `extents` for its volumes.
+    #[must_use]
+    pub fn into_thin(mut self, extents: u32) -> Self {
+        assert_eq!(self.drives.len(), 1, "a pool of the thin engine has one drive");
+        self.is_thin = true;
+        self.record.members.iter_mut().for_each(|member| member.extents = extents);
+        self
+    }
+
+    /// The thin engine has it.
+    #[must_use]
+    pub fn is_thin(&self) -> bool {
+        self.is_thin
+    }
+
+    /// It accepts no change from now on, until the engine restarts.
+    pub fn freeze(&mut self, why: String) {
+        self.phase = Phase::Frozen(why);
+    }
+
+    /// All that is known.
+    #[must_use]
+    pub fn record(&self) -> &PoolRecord {
+        &self.record
+    }
+
     /// Identity.
     #[must_use]
     pub fn uuid(&self) -> Uuid {
@@ -184,6 +236,9 @@ impl Pool {
             (Ok(()), Goal::Settle | Goal::Create) => Ok(()),
             (Ok(()), Goal::Change(record)) => {
                 self.record = *record;
+                if self.is_thin {
+                    promise(&mut self.record);
+                }
                 Ok(())
             }
             (_, Goal::Gain(_)) => unreachable!("a job that prepares goes on with begin_commit"),
@@ -277,7 +332,7 @@ impl Pool {
     /// The stage that writes a record to all members: the moment at which a change happens.
     pub(crate) fn commit_stage(&self, record: &PoolRecord) -> Stage {
         let mut stage = Stage::new("write the pool record", true, self.drives.len());
-        for member in members(record) {
+        for member in members(record).filter(|_| !self.is_thin) {
             stage.push(usize::from(member), record_work(record, member));
         }
         stage
@@ -289,6 +344,18 @@ impl Pool {
         let serial: Serial = own.serial.clone();
         let label = DriveLabel { drive: own.drive, pool: self.record.pool, member, serial };
         Work::Write { lba: LABEL_LBA, bytes: label.encode().to_vec() }
+    }
+}
+
+/// Promises to each volume its part of a pool of the thin engine, whose promises have no place: in one piece, whatever was before.
+fn promise(record: &mut PoolRecord) {
+    let mut first = 0;
+    for volume in &mut record.volumes {
+        volume.runs = vec![Run { member: 0, first, count: volume.extents, position: 0 }];
+        first = first.saturating_add(volume.extents);
+    }
+    for member in &mut record.members {
+        member.extents = member.extents.max(first);
     }
 }
 

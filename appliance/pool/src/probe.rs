@@ -2,18 +2,20 @@
 //!
 //! ```text
 //!  read block 0 ─┬─ label, or a damaged one ──▶ read both slots ──▶ Ours | Damaged
-//!                ├─ zero, or somebody's data ─▶ read slot heads, head and tail of the drive ──▶ Blank | Foreign | Damaged
-//!                └─ cannot be read ───────────▶ read both slots ──▶ Ours | Unreadable
+//!                ├─ zero, or other data ──────▶ read slot heads, homes, head and tail of the drive ──▶ Thin | Blank | Foreign | Damaged
+//!                └─ cannot be read ───────────▶ read both slots and homes ──▶ Ours | Thin | Unreadable
 //! ```
 //!
 //! Invariants
 //! - Nothing is written.
 //! - `Blank` and `Foreign` are said only if block 0 could be read and has no label; `Ours` only if the drive names its
 //!   pool itself, in a valid label or record.
-//! - At most 16 small reads, one after the other, so that a start with many drives needs few buffers.
+//! - `Thin` is said only if a home has a good superblock, and block 0 is not somebody else's: who has taken the drive since keeps it.
+//! - At most 20 small reads, one after the other, so that a start with many drives needs few buffers.
 
 use block::{BLOCK_SIZE, Blocks, Completion, Geometry, IoBuf, Lba, MediaError, Op, Tag};
 use ondisk::limits::TRANSFER_BYTES_MAX;
+use ondisk::thin::{HOMES, Superblock, home_of};
 use ondisk::{
     Content, DATA_LBA, DriveLabel, HEAD_BYTES, LABEL_LBA, LoadError, PoolRecord, Signature, Slot, TAIL_BYTES,
 };
@@ -29,6 +31,8 @@ pub enum Finding {
     Foreign(Signature),
     /// A drive of a pool.
     Ours(Box<Labelled>),
+    /// A drive of a pool of the thin engine, and its newest superblock.
+    Thin(Box<Superblock>),
     /// Was ours, but does not tell its pool any more.
     Damaged(String),
     /// Cannot be read.
@@ -92,6 +96,7 @@ impl SlotContent {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum What {
     Label,
+    Home(u8),
     SlotHead(Slot),
     SlotBody(Slot),
     Head,
@@ -118,6 +123,8 @@ pub struct Probe {
     is_reading: bool,
     label: Option<Result<DriveLabel, Flaw>>,
     slots: [Option<Bytes>; 2],
+    /// The superblocks of the homes that were looked at, the first one with the label.
+    homes: Vec<Result<Superblock, Flaw>>,
     head: Option<Bytes>,
     tail: Option<Bytes>,
     result: Option<Finding>,
@@ -143,6 +150,7 @@ impl Probe {
             is_reading: false,
             label: None,
             slots: [None, None],
+            homes: Vec::new(),
             head: None,
             tail: None,
             result: None,
@@ -210,6 +218,7 @@ impl Probe {
     fn on_read(&mut self, what: What, bytes: Bytes) {
         match what {
             What::Label => {
+                self.on_home(0, &bytes);
                 let label =
                     bytes.map_err(Flaw::Media).and_then(|b| DriveLabel::decode(&b).map_err(Flaw::Load));
                 self.plan_after_label(&label);
@@ -233,6 +242,7 @@ impl Probe {
                     (head, Ok(_)) => head.unwrap_or(Err(MediaError::Unreadable)),
                 });
             }
+            What::Home(home) => self.on_home(home, &bytes),
             What::Head => self.head = Some(bytes),
             What::Tail => self.tail = Some(bytes),
         }
@@ -244,12 +254,42 @@ impl Probe {
                 self.plan.push_back(Read { what: What::SlotHead(slot), lba: slot.lba(), blocks: Blocks(1) });
             }
         }
+        if matches!(label, Err(Flaw::Load(LoadError::Blank | LoadError::NotOurs) | Flaw::Media(_))) {
+            for home in (1..HOMES).filter(|_| self.capacity > DATA_LBA_BLOCKS) {
+                let lba = home_of(self.capacity, home);
+                self.plan.push_back(Read { what: What::Home(home), lba, blocks: Blocks(1) });
+            }
+        }
         if matches!(label, Err(Flaw::Load(LoadError::Blank | LoadError::NotOurs))) {
             let head = self.capacity.0.min((HEAD_BYTES / BLOCK_SIZE) as u64);
             let tail = self.capacity.0.min((TAIL_BYTES / BLOCK_SIZE) as u64);
             self.plan.push_back(Read { what: What::Head, lba: Lba(0), blocks: Blocks(head) });
             let end = Lba(self.capacity.0 - tail);
             self.plan.push_back(Read { what: What::Tail, lba: end, blocks: Blocks(tail) });
+        }
+    }
+
+    fn on_home(&mut self, home: u8, bytes: &Bytes) {
+        let lba = home_of(self.capacity, home);
+        let superblock = match bytes {
+            Ok(bytes) => Superblock::decode(bytes, home, lba).map_err(Flaw::Load),
+            Err(error) => Err(Flaw::Media(*error)),
+        };
+        self.homes.push(superblock);
+    }
+
+    /// What the homes say; `None` if this is no drive of the thin engine.
+    fn conclude_by_homes(&mut self) -> Option<Finding> {
+        let homes = core::mem::take(&mut self.homes);
+        let first = homes.first().and_then(|home| home.as_ref().err()).cloned();
+        let newest = homes.into_iter().flatten().max_by_key(|found| found.generation);
+        match (first, newest) {
+            (Some(Flaw::Load(LoadError::NotOurs)), _) => None,
+            (_, Some(found)) => Some(Finding::Thin(Box::new(found))),
+            (Some(Flaw::Load(LoadError::Blank) | Flaw::Media(_)) | None, None) => None,
+            (Some(Flaw::Load(flaw)), None) => {
+                Some(Finding::Damaged(format!("the superblock is damaged, and no copy is good: {flaw}")))
+            }
         }
     }
 
@@ -269,11 +309,14 @@ impl Probe {
                     slots,
                 }))
             }
-            Some(Err(Flaw::Load(LoadError::Blank | LoadError::NotOurs))) => self.conclude_foreign(&slots),
+            Some(Err(Flaw::Load(LoadError::Blank | LoadError::NotOurs))) => {
+                self.conclude_by_homes().unwrap_or_else(|| self.conclude_foreign(&slots))
+            }
             Some(Err(Flaw::Load(flaw))) => conclude_by_records(&slots, &flaw.to_string())
                 .unwrap_or_else(|| Finding::Damaged(format!("the drive label is damaged: {flaw}"))),
             Some(Err(Flaw::Media(error))) => {
-                conclude_by_records(&slots, &error.to_string()).unwrap_or(Finding::Unreadable(error))
+                let ours = conclude_by_records(&slots, &error.to_string());
+                ours.or_else(|| self.conclude_by_homes()).unwrap_or(Finding::Unreadable(error))
             }
             None => Finding::Unreadable(MediaError::Unreadable),
         }

@@ -7,7 +7,7 @@
 //! Invariants
 //! - A member of a pool that is online is never wiped; nor one of a pool that nobody called offline.
 //! - Whoever wipes data names it: so nobody wipes a drive that is not what he thinks.
-//! - The label goes first, with one write that is whole or not there. A member that had a label and no record any more would
+//! - The label goes first, and the superblocks of the thin engine, with writes that are whole or not there. A member that had a label and no record any more would
 //!   be taken as one that lags behind, and brought up to date with what other members say: a pool that was rightly offline
 //!   would come back with holes. Without a label it is no member, whatever else is left.
 //! - A wipe that failed changes nothing of what is known: the label may be as it was. Were the drive taken as one that is
@@ -22,6 +22,7 @@ use crate::job::{Goal, Job, JobError, Stage, Work};
 use crate::pool::Begun;
 use block::{BLOCK_SIZE, Blocks, Lba};
 use control::{ControlError, ErrorKind, WipeDrive};
+use ondisk::thin::{HOMES, home_of};
 use ondisk::{DATA_LBA, LABEL_LBA, TAIL_BLOCKS};
 use uuid::Uuid;
 
@@ -117,6 +118,10 @@ fn job(drive: &Drive) -> Job {
     let mut label = Stage::new("erase the drive label", false, 1);
     // A write, not write zeroes: only writes are sure to be atomic for a block.
     label.push(0, Work::Write { lba: LABEL_LBA, bytes: vec![0; BLOCK_SIZE] });
+    for home in (1..HOMES).filter(|_| blocks > DATA_LBA.0) {
+        let lba = home_of(drive.geometry.blocks, home);
+        label.push(0, Work::Write { lba, bytes: vec![0; BLOCK_SIZE] });
+    }
     let mut ends = Stage::new("erase", false, 1);
     ends.push(0, Work::Zero { lba: LABEL_LBA, blocks: Blocks(DATA_LBA.0.min(blocks)) });
     let tail = TAIL_BLOCKS.0.min(blocks);

@@ -20,6 +20,8 @@ use uuid::Uuid;
 #[derive(Debug)]
 pub(crate) struct Export {
     pub(crate) pool: Pool,
+    /// Its place among the pools of the thin engine, if it is one of them.
+    pub(crate) thin: Option<usize>,
     pub(crate) nqn: String,
 }
 
@@ -59,7 +61,13 @@ impl Target {
         let volumes: Vec<Uuid> = pool.volumes().iter().map(|volume| volume.uuid).collect();
         let uuid = pool.uuid();
         let is_settled = pool.is_settled();
-        self.exports[index] = Some(Export { pool, nqn });
+        let thin = if pool.is_thin() { self.thin_place(uuid) } else { None };
+        assert_eq!(
+            thin.is_some(),
+            pool.is_thin(),
+            "a pool of the thin engine is there before it is exported"
+        );
+        self.exports[index] = Some(Export { pool, thin, nqn });
         for volume in volumes.into_iter().filter(|_| is_settled) {
             self.publish(uuid, volume);
         }
@@ -72,6 +80,7 @@ impl Target {
         let export = self.exports[index].take()?;
         // It was added with the export, so it is there.
         let _ = self.subsystems.remove_subsystem(&export.nqn);
+        self.remove_thin(uuid);
         Some(export.pool)
     }
 
@@ -221,10 +230,10 @@ impl Target {
     }
 
     /// The pool and namespace behind a volume's name.
-    pub(crate) fn exported(&self, volume: u64) -> Option<(&Pool, u32)> {
+    pub(crate) fn exported(&self, volume: u64) -> Option<(&Export, u32)> {
         let index = usize::try_from(volume >> 32).ok()?;
         let nsid = u32::try_from(volume & u64::from(u32::MAX)).ok()?;
-        Some((&self.exports.get(index)?.as_ref()?.pool, nsid))
+        Some((self.exports.get(index)?.as_ref()?, nsid))
     }
 
     fn export_index(&self, pool: Uuid) -> Option<usize> {

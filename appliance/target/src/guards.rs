@@ -42,7 +42,8 @@ impl Target {
             let Some(Durable { reservation, protection }) = self.subsystems.to_persist(name) else {
                 continue;
             };
-            let volume = self.exported(name).and_then(|(pool, nsid)| {
+            let volume = self.exported(name).and_then(|(export, nsid)| {
+                let pool = &export.pool;
                 Some((pool.uuid(), pool.volumes().iter().find(|v| v.nsid == nsid)?.uuid))
             });
             let Some((pool, volume)) = volume else {

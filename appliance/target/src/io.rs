@@ -34,8 +34,19 @@ fn untag(tag: Tag) -> (usize, usize, usize) {
     (field(0, 32), field(32, 16), field(48, 8))
 }
 
+/// Where an operation goes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Way {
+    Drive(DriveId),
+    /// A volume of a pool of the thin engine, by the engine's number.
+    Volume {
+        thin: usize,
+        number: u32,
+    },
+}
+
 /// Operations of one command and where they go.
-pub(crate) type Batch = Vec<(DriveId, Tag, Op<DmaBuf>)>;
+pub(crate) type Batch = Vec<(Way, Tag, Op<DmaBuf>)>;
 
 impl Target {
     /// Gives a command to the drives. Its data, if it brings some, is complete.
@@ -149,8 +160,14 @@ impl Target {
             connection.busy.insert(slot.index());
             self.busy.insert(place);
         }
-        for (drive, tag, op) in batch.drain(..) {
-            self.devices.submit(drive, tag, op);
+        for (way, tag, op) in batch.drain(..) {
+            match way {
+                Way::Drive(drive) => self.devices.submit(drive, tag, op),
+                Way::Volume { thin, number } => {
+                    let thin = self.thin[thin].as_mut().expect("a pool stays while it is exported");
+                    thin.submit(tag, number, op);
+                }
+            }
         }
         self.batch = batch;
         if count == 0 {

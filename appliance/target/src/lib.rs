@@ -1,7 +1,7 @@
 //! Joins the NVMe/TCP protocol and storage on a core (layer 4; `engine` runs it).
 //!
 //! ```text
-//!  net ─bytes─▶ receive ─▶ nvme-tcp ─▶ protocol ─▶ nvme-subsystem ─Io─▶ io ─▶ steps ─▶ pool.map ─▶ devices
+//!  net ─bytes─▶ receive ─▶ nvme-tcp ─▶ protocol ─▶ nvme-subsystem ─Io─▶ io ─▶ steps ─▶ pool.map, or thin ─▶ devices
 //!  net ◀─send── connection ◀─ nvme-tcp ◀── answer ◀── on_io_done ◀───────┘ ◀── completions
 //! ```
 //!
@@ -38,9 +38,11 @@ mod strangers;
 mod target;
 #[cfg(test)]
 mod tests;
+mod thin;
 
 pub use devices::{BoxedDevice, Devices};
 pub use exports::nqn_of;
 pub use guards::HostChange;
 pub use io::JOB_TAG;
 pub use target::{Counters, Target};
+pub use thin::{Thin, memory};

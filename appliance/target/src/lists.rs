@@ -1,7 +1,7 @@
 //! Commands that bring a list of ranges, and go through it step by step: Dataset Management and Copy.
 //!
-//! Deallocating means writing zeroes as long as pools are thick: their space cannot be given back, so what a host gains is
-//! that the blocks read the same from then on, whatever drives do. It costs what Write Zeroes costs: drives that have the
+//! Deallocating means writing zeroes. In a thick pool space cannot be given back, so what a host gains is that the blocks
+//! read the same from then on, whatever drives do; the thin engine gives it back. It costs what Write Zeroes costs: drives that have the
 //! command only note it, others write.
 //!
 //! Copying goes piece by piece: a piece ends where the source, the destination, or the range does.

@@ -10,7 +10,8 @@
 //! | Dataset Management | zeroes, a bounded number of operations at a time |
 //!
 //! Each buffer of a command lies in one piece on one drive (see `chunks`), so reads and writes are one operation for each
-//! buffer. Zeroes follow the map; Flush goes to every drive of the pool. Commands with a list of ranges go on in `lists`.
+//! buffer. Zeroes follow the map; Flush goes to every drive of the pool. A volume of the thin engine takes the same operations, at
+//! its own addresses. Commands with a list of ranges go on in `lists`.
 //!
 //! Invariant: after a failure no step follows; operations of the step that failed still come back.
 
@@ -18,7 +19,8 @@ use crate::Target;
 use crate::chunks::{Chunks, Shape};
 use crate::command::Command;
 use crate::edges;
-use crate::io::{Batch, tag};
+use crate::exports::Export;
+use crate::io::{Batch, Way, tag};
 use crate::limits::{CHUNK_BYTES, CHUNKS_MAX, ZERO_BLOCKS_MAX};
 use crate::lists::list;
 use crate::ranges::Area;
@@ -27,7 +29,7 @@ use core::ops::Range;
 use nvme_spec::Status;
 use nvme_subsystem::{Io, IoKind, Span};
 use nvme_tcp::Slot;
-use pool::{DriveId, MapError};
+use pool::MapError;
 
 /// A command of which a step has come back may have another one.
 pub(crate) fn has_more(io: &Io) -> bool {
@@ -180,9 +182,8 @@ impl Target {
             IoKind::Dataset(dataset) => self.plan_dataset(batch, tag(0), command, io.volume, dataset),
             IoKind::Copy(copying) => self.plan_copy(batch, tag, command, io.volume, copying),
             IoKind::Flush => {
-                let (pool, _) = self.exported(io.volume).ok_or(MapError::NoVolume).map_err(status_of)?;
-                let flush = |drive: &pool::Drive| (drive.id, tag(0), Op::Flush);
-                batch.extend(pool.drives().iter().map(flush));
+                let (export, _) = self.exported(io.volume).ok_or(MapError::NoVolume).map_err(status_of)?;
+                plan_flush(batch, tag(0), export);
                 Ok(())
             }
         }
@@ -221,20 +222,18 @@ impl Target {
     }
 
     /// Where the bytes of one buffer lie.
-    pub(crate) fn locate(
-        &self,
-        volume: u64,
-        lba: Lba,
-        bytes: Range<usize>,
-    ) -> Result<(DriveId, Lba), Status> {
+    pub(crate) fn locate(&self, volume: u64, lba: Lba, bytes: Range<usize>) -> Result<(Way, Lba), Status> {
         let find = || {
-            let (pool, nsid) = self.exported(volume).ok_or(MapError::NoVolume)?;
+            let (export, nsid) = self.exported(volume).ok_or(MapError::NoVolume)?;
             let (skip, blocks) = (Blocks::of_buffer(bytes.start), Blocks::of_buffer(bytes.len()));
             let (Some(skip), Some(blocks)) = (skip, blocks) else { return Err(MapError::OutOfRange) };
             let lba = lba.checked_add(skip).ok_or(MapError::OutOfRange)?;
-            let segment = pool.map(nsid, lba, blocks)?.next().ok_or(MapError::OutOfRange)?;
+            if let Some(way) = self.way_of(export, nsid)? {
+                return Ok((way, lba));
+            }
+            let segment = export.pool.map(nsid, lba, blocks)?.next().ok_or(MapError::OutOfRange)?;
             assert_eq!(segment.blocks, blocks, "a buffer's blocks lie in one extent");
-            Ok((pool.drive(segment.member), segment.lba))
+            Ok((Way::Drive(export.pool.drive(segment.member)), segment.lba))
         };
         find().map_err(status_of)
     }
@@ -247,18 +246,42 @@ impl Target {
         (lba, blocks): (Lba, Blocks),
         fua: bool,
     ) -> Result<(), MapError> {
-        let (pool, nsid) = self.exported(volume).ok_or(MapError::NoVolume)?;
-        for segment in pool.map(nsid, lba, blocks)? {
-            let drive = pool.drive(segment.member);
-            let (mut lba, mut left) = (segment.lba, segment.blocks.0);
+        let (export, nsid) = self.exported(volume).ok_or(MapError::NoVolume)?;
+        let mut zero = |way, mut lba: Lba, mut left: u64| {
             while left > 0 {
                 let blocks = Blocks(left.min(ZERO_BLOCKS_MAX));
-                batch.push((drive, tag, Op::WriteZeroes { lba, blocks, fua }));
+                batch.push((way, tag, Op::WriteZeroes { lba, blocks, fua }));
                 lba = Lba(lba.0 + blocks.0);
                 left -= blocks.0;
             }
+        };
+        if let Some(way) = self.way_of(export, nsid)? {
+            zero(way, lba, blocks.0);
+            return Ok(());
+        }
+        for segment in export.pool.map(nsid, lba, blocks)? {
+            zero(Way::Drive(export.pool.drive(segment.member)), segment.lba, segment.blocks.0);
         }
         Ok(())
+    }
+
+    /// The way to a volume of the thin engine, which knows itself where blocks lie; `None` for others.
+    fn way_of(&self, export: &Export, nsid: u32) -> Result<Option<Way>, MapError> {
+        let Some(place) = export.thin else { return Ok(None) };
+        let number = self.thin[place].as_ref().and_then(|thin| thin.number_of(nsid));
+        let number = number.ok_or(MapError::NoVolume)?;
+        Ok(Some(Way::Volume { thin: place, number }))
+    }
+}
+
+fn plan_flush(batch: &mut Batch, tag: Tag, export: &Export) {
+    match export.thin {
+        // All volumes of a pool share its journal, so any of them does.
+        Some(thin) => batch.push((Way::Volume { thin, number: 0 }, tag, Op::Flush)),
+        None => {
+            let flush = |drive: &pool::Drive| (Way::Drive(drive.id), tag, Op::Flush);
+            batch.extend(export.pool.drives().iter().map(flush));
+        }
     }
 }
 

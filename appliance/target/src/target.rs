@@ -7,13 +7,14 @@ use crate::command::State;
 use crate::connection::{Connection, Life};
 use crate::devices::Devices;
 use crate::exports::Export;
-use crate::io::JOB_TAG;
+use crate::io::{JOB_TAG, Way};
 use crate::limits::{
     ARENA_BYTES_MIN, CHUNKS_MAX, ENDING_LOOKS_MAX, HOST_CONNECTIONS_MAX, SEND_SOON_BYTES, STAGING_BYTES,
     TIMER_PERIOD, WAITING_ROOM,
 };
 use crate::ranges::{Owner, Ranges};
 use crate::strangers::Strangers;
+use crate::thin::Thin;
 use block::{Completion, Op, Tag, Tick};
 use dma::{Arena, DmaBuf};
 use net::limits::SOCKETS_MAX;
@@ -46,6 +47,10 @@ pub struct Target {
     pub(crate) by_id: BTreeMap<ConnectionId, usize>,
     pub(crate) session_changes: u64,
     pub(crate) exports: Vec<Option<Export>>,
+    /// Pools of the thin engine, exported or not.
+    pub(crate) thin: Vec<Option<Thin>>,
+    /// Memory that is set aside for pools, by their drives.
+    pub(crate) reserves: Vec<(DriveId, Arena)>,
     pub(crate) counters: Counters,
     pub(crate) connections: Vec<Option<Box<Connection>>>,
     free_places: Vec<usize>,
@@ -62,7 +67,7 @@ pub struct Target {
     /// Where received bytes land; empty while it is lent to a connection.
     pub(crate) staging: Box<[u8]>,
     /// Kept between commands, so that starting one allocates nothing.
-    pub(crate) batch: Vec<(DriveId, Tag, Op<DmaBuf>)>,
+    pub(crate) batch: Vec<(Way, Tag, Op<DmaBuf>)>,
     /// Connections whose next bytes have no place.
     pub(crate) blocked: VecDeque<usize>,
     /// Commands without memory.
@@ -107,6 +112,8 @@ impl Target {
             by_id: BTreeMap::new(),
             session_changes: 0,
             exports: Vec::new(),
+            thin: Vec::new(),
+            reserves: Vec::new(),
             counters: Counters::default(),
             connections: (0..places).map(|_| None).collect(),
             free_places: (0..places).rev().collect(),
@@ -182,7 +189,7 @@ impl Target {
     fn take_completions(&mut self, bytes_max: usize) -> usize {
         let (mut count, mut bytes) = (0, 0);
         while bytes < bytes_max
-            && let Some(completion) = self.devices.poll()
+            && let Some(completion) = self.next_completion()
         {
             count += 1;
             bytes += completion.buf.as_ref().map_or(0, DmaBuf::len);
@@ -209,6 +216,7 @@ impl Target {
     /// meanwhile. Their answers leave in this round, too: a drive that is as fast as memory costs its host no round.
     pub fn kick(&mut self, net: &mut Net, now: Tick) -> usize {
         self.do_actions();
+        self.run_pools();
         self.devices.kick();
         self.devices.begin_round();
         let mut count = 0;
@@ -371,6 +379,7 @@ impl Target {
     #[must_use]
     pub fn is_drained(&self) -> bool {
         self.devices.is_quiet()
+            && self.are_pools_quiet()
             && self.ranges.is_empty()
             && self.listed.is_empty()
             && self.connections.iter().flatten().all(|connection| !connection.output.is_sending)
@@ -388,6 +397,6 @@ impl Target {
     /// Nobody is connected and nothing is in flight.
     #[must_use]
     pub fn is_idle(&self) -> bool {
-        self.free_places.len() == self.connections.len() && self.devices.is_quiet()
+        self.free_places.len() == self.connections.len() && self.devices.is_quiet() && self.are_pools_quiet()
     }
 }

@@ -13,6 +13,7 @@ mod lost;
 mod small_blocks;
 mod spread;
 mod strangers;
+mod thin;
 
 use crate::command::{Command, Purpose, State};
 use crate::{Devices, JOB_TAG, Target, limits};
@@ -128,8 +129,8 @@ struct Bench {
 }
 
 impl Bench {
-    /// A pool of one drive with one volume of 32 MiB, and a portal.
-    fn new() -> Self {
+    /// A target over an obedient drive, and what the drive is like.
+    fn parts() -> (Target, Rc<RefCell<Orders>>, Geometry) {
         let arena = Arena::new(ArenaConfig { bytes: 16 << 20, hugepages: false }).expect("memory");
         let orders = Rc::new(RefCell::new(Orders::default()));
         let ram = RamDevice::new(Bytes(96 << 20));
@@ -145,6 +146,12 @@ impl Bench {
         };
         let mut target = Target::new(config, arena, devices);
         target.open_to_everybody();
+        (target, orders, geometry)
+    }
+
+    /// A pool of one drive with one volume of 32 MiB, and a portal.
+    fn new() -> Self {
+        let (mut target, orders, geometry) = Self::parts();
         let known =
             KnownDrive { drive: Drive { id: DriveId(0), serial: "S0".into(), geometry }, role: Role::Blank };
         let request = CreatePool {
@@ -167,6 +174,11 @@ impl Bench {
         let Ok(Begun::Job(job)) = pool.begin_create_volume(&request) else { panic!("a volume") };
         finish(&mut target, &mut pool, job);
         target.add_pool(pool).expect("room");
+        Self::open(target, orders)
+    }
+
+    /// A portal to what is exported.
+    fn open(target: Target, orders: Rc<RefCell<Orders>>) -> Self {
         let mut net = Net::new(Waker::new().expect("an eventfd")).expect("an io_uring");
         let (_, address) = net.listen("127.0.0.1:0".parse().expect("an address")).expect("a port");
         net.flush();

@@ -27,7 +27,7 @@ mod server;
 mod tasks;
 
 pub use pieces::media_error;
-pub use server::Server;
+pub use server::{Server, volume_extents, volume_extents_on};
 pub use tasks::{Change, Changed};
 
 #[cfg(test)]

@@ -1,6 +1,6 @@
 //! Bounds of a pool that is served.
 
-use volume::limits::{BLOCK_BUFFERS_MAX, TASKS_MAX, UNIT_BUFFERS_MAX};
+use volume::limits::{BLOCK_BUFFERS_MAX, NODE_RESERVE, NODE_WORK, TASKS_MAX, UNIT_BUFFERS_MAX};
 
 /// Tasks that work on operations of volumes. One more makes changes.
 pub const SERVING_TASKS: usize = TASKS_MAX - 1;
@@ -26,6 +26,15 @@ pub const JOURNAL_PART: u64 = 64;
 
 /// The longest journal: 256 MiB. Guessed: some 4 million records.
 pub const JOURNAL_BLOCKS_MAX: u64 = 65_536;
+
+/// Of so many units one is not promised to volumes: it is for their maps. These take a node of 4 KiB for 256 units, twice while
+/// a checkpoint is written; this is eight times as much. Guessed, with room for what some hundred volumes carry.
+pub const METADATA_PART: u32 = 256;
+
+/// Units beside these that are not promised: 6 MiB, twice what the engine keeps for requests under way.
+pub const METADATA_UNITS_MIN: u32 = 96;
+
+const _: () = assert!(METADATA_UNITS_MIN as usize * 16 >= 2 * (NODE_RESERVE + NODE_WORK));
 
 const _: () = assert!(DEPTH_MAX as usize == 2 * TASKS_MAX + 2);
 const _: () = assert!(TRANSFER_BLOCKS_MAX <= (PIECES_MAX as u64 - 1) * ondisk::thin::AU_BLOCKS);

@@ -5,14 +5,14 @@
 //! ```
 
 use crate::erase::erase;
-use crate::limits::{JOURNAL_BLOCKS_MAX, JOURNAL_PART, SERVING_TASKS};
+use crate::limits::{JOURNAL_BLOCKS_MAX, JOURNAL_PART, METADATA_PART, METADATA_UNITS_MIN, SERVING_TASKS};
 use crate::line::{Line, LineDevice};
 use crate::pieces::Operations;
 use crate::tasks::{Change, Changed, Changing, PoolEngine, change, serve};
 use block::{Blocks, Completion, Geometry, IoBuf, Op, Tag};
 use core::cell::{Cell, RefCell};
 use ondisk::Name;
-use ondisk::thin::{AU_BLOCKS, ThinIdentity};
+use ondisk::thin::{AU_BLOCKS, ThinIdentity, ThinLayout};
 use std::rc::Rc;
 use task::{Core, Devices, Executor, Mailbox};
 use volume::limits::JOURNAL_BLOCKS_MIN;
@@ -55,6 +55,25 @@ pub(crate) fn journal_blocks(capacity: Blocks) -> u64 {
     let part = (capacity.0 / JOURNAL_PART).next_multiple_of(AU_BLOCKS);
     part.clamp(JOURNAL_BLOCKS_MIN, JOURNAL_BLOCKS_MAX)
 }
+
+/// How much of a drive is for volumes, in extents of the first pool (1 MiB): so much may be promised to them, and every one of
+/// them can be full then.
+#[must_use]
+pub fn volume_extents(layout: &ThinLayout) -> u32 {
+    let usable = layout.usable_aus();
+    let left = usable.saturating_sub(METADATA_UNITS_MIN).saturating_sub(usable / METADATA_PART);
+    left / EXTENT_AUS
+}
+
+/// The same for a pool that is to be made of a drive.
+#[must_use]
+pub fn volume_extents_on(capacity: Blocks) -> u32 {
+    ThinLayout::new(capacity, journal_blocks(capacity)).map_or(0, |layout| volume_extents(&layout))
+}
+
+/// Units of an extent.
+const EXTENT_AUS: u32 = 16;
+const _: () = assert!(EXTENT_AUS as u64 * AU_BLOCKS == ondisk::EXTENT_BLOCKS.0);
 
 impl<B: IoBuf> Server<B> {
     fn new(drive: Geometry, memory: impl Fn(usize) -> B + 'static) -> Self {

@@ -19,12 +19,14 @@ pub enum Change {
         /// What it is.
         new: NewVolume,
     },
-    /// A volume gets longer.
-    Grow {
+    /// A volume carries something else for its owner, and may get longer.
+    Set {
         /// Its number.
         volume: u32,
-        /// How long.
-        blocks: Blocks,
+        /// What it carries.
+        attributes: Box<[u8]>,
+        /// How long it gets.
+        blocks: Option<Blocks>,
     },
     /// A volume goes.
     Delete {
@@ -79,7 +81,9 @@ pub(crate) async fn change<B: IoBuf>(changing: Changing<B>) {
     loop {
         let changed = match begun.take().await {
             Change::Create { blocks, new } => engine.create(blocks, new).await.map(Some),
-            Change::Grow { volume, blocks } => engine.grow(volume, blocks).await.map(|()| None),
+            Change::Set { volume, attributes, blocks } => {
+                set(&engine, volume, &attributes, blocks).await.map(|()| None)
+            }
             Change::Delete { volume } => engine.delete(volume).await.map(|()| None),
             Change::Erase => {
                 // None is due afterwards, so nothing is written behind the back of this.
@@ -88,5 +92,19 @@ pub(crate) async fn change<B: IoBuf>(changing: Changing<B>) {
             }
         };
         ended.set(Some(changed));
+    }
+}
+
+/// What it carries first: it may say more than is there, and not less.
+async fn set<B: IoBuf>(
+    engine: &PoolEngine<B>,
+    volume: u32,
+    attributes: &[u8],
+    blocks: Option<Blocks>,
+) -> Result<(), EngineError> {
+    engine.set_attributes(volume, attributes).await?;
+    match blocks {
+        Some(blocks) => engine.grow(volume, blocks).await,
+        None => Ok(()),
     }
 }

@@ -248,6 +248,12 @@ impl<D: BlockDevice> Engine<D> {
         self.state.borrow().damage.clone()
     }
 
+    /// Nothing is written any more until the next import; what is stored is read.
+    #[must_use]
+    pub fn is_frozen(&self) -> bool {
+        self.state.borrow().is_frozen
+    }
+
     /// Free space for data and metadata together.
     #[must_use]
     pub fn free(&self) -> Blocks {

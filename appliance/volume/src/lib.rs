@@ -1,5 +1,4 @@
-//! The thin engine (layer 2): volumes, snapshots and clones over a journal and a copy-on-write map. No host is served from
-//! it yet; `pool` is what serves.
+//! The thin engine (layer 2): volumes, snapshots and clones over a journal and a copy-on-write map. `thin` serves it.
 //!
 //! ```text
 //!  Engine ── read ─────────▶ map ─▶ drive                                            1 read

@@ -1,7 +1,7 @@
 //! Which changes of a pool go beside each other, and in which order they end. Jobs of a real pool, done by hand: no drive decides
 //! about time.
 
-use super::{Active, Changes, Kind, Waiting};
+use super::{Active, Changes, Kind, Waiting, Worker};
 use crate::answer::Answer;
 use block::{Blocks, Completion, Geometry};
 use control::{AllowedHosts, CreatePool, CreateVolume, DeleteVolume, Request, ResizeVolume, SetVolumeHosts};
@@ -68,7 +68,7 @@ fn pool() -> Pool {
 }
 
 fn active(kind: Kind, job: Job) -> Active {
-    Active { pool: POOL, kind, job, answer: None, drives: vec![DriveId(0)] }
+    Active { pool: POOL, kind, job, answer: None, worker: Worker::Drives(vec![DriveId(0)]) }
 }
 
 fn creation(job: Job) -> Active {

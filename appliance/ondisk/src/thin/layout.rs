@@ -213,6 +213,21 @@ impl ThinLayout {
         home_of(Blocks(u64::from(self.aus).saturating_mul(AU_BLOCKS)), home)
     }
 
+    /// How many units volumes and nodes of the map may use.
+    #[must_use]
+    pub fn usable_aus(&self) -> u32 {
+        // Units below one that are kept at the start of segments.
+        let kept = |au: u64| {
+            let whole = (au / SEGMENT_AUS).saturating_mul(CHECKSUM_AUS);
+            whole.saturating_add((au % SEGMENT_AUS).min(CHECKSUM_AUS))
+        };
+        let first = JOURNAL_AU.saturating_add(self.journal_blocks / AU_BLOCKS);
+        let end = u64::from(self.aus).saturating_sub(TAIL_AUS);
+        let all = end.saturating_sub(first);
+        let usable = all.saturating_sub(kept(end).saturating_sub(kept(first)));
+        u32::try_from(usable).unwrap_or(u32::MAX)
+    }
+
     /// The place of a root.
     #[must_use]
     pub fn root_lba(&self, slot: HomeSlot) -> Lba {

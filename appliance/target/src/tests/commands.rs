@@ -35,7 +35,7 @@ pub(super) fn copy(host: &mut Host, to: u64, ranges: &[(u64, u16)]) -> Status {
     host.io.write(sqe, data).expect("answered").status()
 }
 
-fn compare(host: &mut Host, lba: u64, data: Vec<u8>) -> Status {
+pub(super) fn compare(host: &mut Host, lba: u64, data: Vec<u8>) -> Status {
     host.io.write(transfer(NvmOpcode::COMPARE, 1, lba, data.len()), data).expect("answered").status()
 }
 

@@ -126,9 +126,12 @@ fn what_is_durable_survives() {
 fn changes_and_the_end() {
     let mut bench = Bench::new(Drive::new("S0", 32));
     let first = bench.create(1, 16);
-    let grown = bench.change(Change::Grow { volume: first, blocks: Blocks(64) });
+    let attributes: Box<[u8]> = [7; 9].into();
+    let set = Change::Set { volume: first, attributes: attributes.clone(), blocks: Some(Blocks(64)) };
+    let grown = bench.change(set);
     assert_eq!(grown, Ok(None));
     bench.run(first, write(60, data(1, 4))).expect("it is longer");
+    assert_eq!(bench.server.engine().volumes()[0].attributes, Some(attributes));
     let again = bench.change(Change::Create { blocks: Blocks(16), new: volume(1) });
     assert_eq!(again, Err(volume::EngineError::Exists));
     assert_eq!(bench.change(Change::Delete { volume: first }), Ok(None));

@@ -48,6 +48,10 @@ pub(crate) struct Arguments {
     /// How eagerly our target polls: latency, balanced, eco.
     #[arg(long, default_value = "balanced")]
     pub(crate) mode: String,
+    /// Hundredths of a sample that one of the two pollers may wait for its core, or that the host machine may take: a sample that
+    /// lost more is dropped. More than the default makes figures of a machine that does other work, which is to be said with them.
+    #[arg(long, value_name = "PERCENT", default_value_t = 1, value_parser = clap::value_parser!(u8).range(1..=100))]
+    pub(crate) lost_max: u8,
     /// Cores of the initiator and of the target.
     #[arg(long, value_name = "I,T", default_value = "0,1", value_parser = cores)]
     pub(crate) cores: (usize, usize),

@@ -153,7 +153,13 @@ impl Lab<'_> {
         let window = self.arguments.seconds.unwrap_or_else(|| Duration::from_secs_f64(window));
         let samples = usize::from(self.arguments.samples.unwrap_or(samples));
         let times = Times { warm_up: window / 5, window };
-        Effort { times, samples, cores: self.cores, is_emulated: self.arguments.emulated }
+        Effort {
+            times,
+            samples,
+            cores: self.cores,
+            is_emulated: self.arguments.emulated,
+            lost_max: f64::from(self.arguments.lost_max) / 100.0,
+        }
     }
 
     /// Tables go to standard output, unless that is for programs.

@@ -16,8 +16,6 @@ use std::time::Duration;
 const ROUNDS_PER_SAMPLE: usize = 3;
 /// The ping-pong before and after may differ by this factor.
 const PING_RATIO_MAX: f64 = 1.3;
-/// Share of a window that a poller may wait for its core, or that the host machine may take.
-const LOST_SHARE_MAX: f64 = 0.01;
 
 /// How far the cores are from one another.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -98,6 +96,8 @@ pub(crate) struct Effort {
     pub(crate) cores: Cores,
     /// The machine is emulated.
     pub(crate) is_emulated: bool,
+    /// Share of a window that a poller may wait for its core, or that the host machine may take.
+    pub(crate) lost_max: f64,
 }
 
 /// Measures one workload on all systems that take it.
@@ -120,7 +120,7 @@ pub(crate) fn measure(work: &Workload, systems: &[&System], effort: Effort) -> R
             let Sample { figures, passed } = systems[index].sample(work, effort.times)?;
             let after = ping_pong(effort.cores)?;
             let distance = if effort.is_emulated { Ok(Distance::Emulated) } else { far(before, after) };
-            match distance.and_then(|distance| judge(distance, &passed, effort.times.window)) {
+            match distance.and_then(|distance| judge(distance, &passed, &effort)) {
                 Ok(distance) => series[index].kept.push(Kept { distance, ping_ns: after, figures }),
                 Err(reason) => *series[index].dropped.entry(reason).or_insert(0) += 1,
             }
@@ -150,15 +150,15 @@ fn far(before: f64, after: f64) -> Result<Distance, Dropped> {
     Ok(distance)
 }
 
-fn judge(distance: Distance, passed: &Passed, window: Duration) -> Result<Distance, Dropped> {
-    let share = |time: Duration| time.as_secs_f64() / window.as_secs_f64();
-    if share(passed.own_waited) > LOST_SHARE_MAX {
+fn judge(distance: Distance, passed: &Passed, effort: &Effort) -> Result<Distance, Dropped> {
+    let is_much = |time: Duration| time.as_secs_f64() / effort.times.window.as_secs_f64() > effort.lost_max;
+    if is_much(passed.own_waited) {
         return Err(Dropped::InitiatorLostCore);
     }
-    if share(passed.target_waited) > LOST_SHARE_MAX {
+    if is_much(passed.target_waited) {
         return Err(Dropped::TargetLostCore);
     }
-    if share(passed.stolen) > LOST_SHARE_MAX {
+    if is_much(passed.stolen) {
         return Err(Dropped::TimeTaken);
     }
     Ok(distance)
@@ -171,19 +171,28 @@ mod tests {
     /// Goal: a sample counts only if nothing moved and nobody took time, and the reason is told.
     #[test]
     fn disturbed_samples_are_dropped() {
-        let second = Duration::from_secs(1);
+        let times = Times { warm_up: Duration::ZERO, window: Duration::from_secs(1) };
+        let effort = Effort {
+            times,
+            samples: 1,
+            cores: Cores { initiator: 0, target: 1 },
+            is_emulated: false,
+            lost_max: 0.01,
+        };
         let lost = Duration::from_millis(11);
         let calm = Passed::default();
         assert_eq!(far(55.0, 60.0), Ok(Distance::Near));
         assert_eq!(far(310.0, 320.0), Ok(Distance::Far));
         assert_eq!(far(60.0, 310.0), Err(Dropped::Moved));
         assert_eq!(far(200.0, 310.0), Err(Dropped::Moved));
-        assert_eq!(judge(Distance::Near, &calm, second), Ok(Distance::Near));
+        assert_eq!(judge(Distance::Near, &calm, &effort), Ok(Distance::Near));
         let initiator = Passed { own_waited: lost, ..calm };
-        assert_eq!(judge(Distance::Near, &initiator, second), Err(Dropped::InitiatorLostCore));
+        assert_eq!(judge(Distance::Near, &initiator, &effort), Err(Dropped::InitiatorLostCore));
         let target = Passed { target_waited: lost, ..calm };
-        assert_eq!(judge(Distance::Near, &target, second), Err(Dropped::TargetLostCore));
+        assert_eq!(judge(Distance::Near, &target, &effort), Err(Dropped::TargetLostCore));
         let taken = Passed { stolen: lost, ..calm };
-        assert_eq!(judge(Distance::Emulated, &taken, second), Err(Dropped::TimeTaken));
+        assert_eq!(judge(Distance::Emulated, &taken, &effort), Err(Dropped::TimeTaken));
+        let lenient = Effort { lost_max: 0.02, ..effort };
+        assert_eq!(judge(Distance::Near, &target, &lenient), Ok(Distance::Near));
     }
 }

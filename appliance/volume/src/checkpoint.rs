@@ -17,6 +17,7 @@
 //! | old places free after the last flush | the older root, which still counts, names nodes that were overwritten |
 //! | the other slot than the last root's | a torn root leaves no root at all |
 //! | units that are given up after the beginning stay taken until the end | the new root, or a record that is replayed over it, names a unit that has a second owner |
+//! | maps of deleted volumes are given up before or after | a node that only such a map has since a write copied it is overwritten, and the new root names it |
 //! | volumes come, go and grow before or after | a snapshot that is replayed shares what its origin became later |
 //!
 //! Not here: who waits for a checkpoint, and when one is due (`engine`).
@@ -45,6 +46,7 @@ impl<D: BlockDevice> Engine<D> {
         let written = self.write_checkpoint(self.journal.next()).await;
         self.checkpoints.is_running.set(false);
         self.state.borrow_mut().space.end(begun);
+        self.leave();
         self.checkpoints.ended.wake_all();
         written
     }

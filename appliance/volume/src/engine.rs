@@ -455,6 +455,14 @@ impl<D: BlockDevice> Engine<D> {
         self.journal.applied(lsn);
     }
 
+    /// Gives up maps of deleted volumes that nobody reads any more. Not beside a checkpoint: its root may name nodes that were
+    /// shared when they were written, and that a write has replaced by copies since.
+    pub(crate) fn leave(&self) {
+        if !self.checkpoints.is_running.get() && !self.state.borrow().leaving.is_empty() {
+            self.apply(State::leave);
+        }
+    }
+
     /// The effect of a change that has been written.
     pub(crate) fn apply(&self, change: impl FnOnce(&mut State)) {
         let mut state = self.state.borrow_mut();

@@ -153,9 +153,7 @@ impl<D: BlockDevice> Engine<D> {
         let begun = self.state.borrow_mut().space.begin();
         let result = self.read_checked(place, buf).await;
         self.state.borrow_mut().space.end(begun);
-        if !self.state.borrow().leaving.is_empty() {
-            self.apply(State::leave);
-        }
+        self.leave();
         result
     }
 

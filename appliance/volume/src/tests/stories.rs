@@ -1,7 +1,7 @@
 //! What each request costs the drive, and what a full pool still does.
 
 use super::audit::audit;
-use super::world::{Answer, JOURNAL_BLOCKS, Request, World, version_of};
+use super::world::{Answer, JOURNAL_BLOCKS, Request, Slow, World, version_of};
 use crate::NewVolume;
 use ondisk::thin::VolumeKind;
 use sim::Drive;
@@ -214,6 +214,37 @@ fn a_deleted_snapshot_is_read_to_the_end() {
         }
     }
     assert_eq!(reads, 40);
+}
+
+/// Goal: the story of a leaf that a root names, and that nobody has any more when the root is durable: shared with a deleted snapshot
+/// that is still read when the checkpoint writes its table, copied by a write, and left by the read before the root. Method: the drive
+/// does what it has in any order; a second checkpoint, which looks for free places, is cut off at any moment.
+#[test]
+fn a_root_keeps_what_a_deleted_snapshot_leaves() {
+    for seed in 0..120 {
+        let mut world = world(64, 4000);
+        write(&mut world, 1, 0, 4);
+        snapshot(&mut world, 1);
+        act(&mut world, Request::Checkpoint);
+        world.slow = Slow::Reads;
+        let mark = world.history.mark();
+        world.send(Request::Read { volume: 2, first: 0, blocks: 1, mark });
+        world.send(Request::Delete { volume: 2 });
+        while world.served().under_way > 1 {
+            world.go().expect("no cut is planned");
+        }
+        (world.slow, world.random) = (Slow::Nothing, sim::Random(seed));
+        world.send(Request::Checkpoint);
+        for _ in 0..seed % 6 {
+            world.go().expect("no cut is planned");
+        }
+        write(&mut world, 1, 0, 4);
+        world.steps.cut_in = Some(seed / 6);
+        world.send(Request::Checkpoint);
+        let _ = world.settle();
+        world.end(false);
+        world.recover(false).expect("no cut is planned");
+    }
 }
 
 /// Goal: a volume without an identity, which an import would refuse, is never made.

@@ -233,13 +233,17 @@ fn a_root_keeps_what_a_deleted_snapshot_leaves() {
         while world.served().under_way > 1 {
             world.go().expect("no cut is planned");
         }
-        (world.slow, world.random) = (Slow::Nothing, sim::Random(seed));
+        world.random = sim::Random(seed);
         world.send(Request::Checkpoint);
-        for _ in 0..seed % 6 {
+        let versions = world.versions(4);
+        world.send(Request::Write { volume: 1, first: 0, versions });
+        while world.served().under_way > 2 {
             world.go().expect("no cut is planned");
         }
-        write(&mut world, 1, 0, 4);
-        world.steps.cut_in = Some(seed / 6);
+        world.slow = Slow::Nothing;
+        world.settle().expect("no cut is planned");
+        write(&mut world, 1, 100, 1);
+        world.steps.cut_in = Some(seed % 20);
         world.send(Request::Checkpoint);
         let _ = world.settle();
         world.end(false);

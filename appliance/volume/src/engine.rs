@@ -391,6 +391,8 @@ impl<D: BlockDevice> Engine<D> {
         let applied = self.state.borrow().space.now();
         let covered = self.journal.begin_flush();
         self.flush_drives().await?;
+        // A flush that failed may have lost what an earlier write left in the cache: no later one makes up for it.
+        self.check_frozen()?;
         self.journal.flushed(covered);
         self.state.borrow_mut().space.set_durable(applied);
         Ok(())

@@ -63,3 +63,17 @@ fn unreadable_block() {
     assert_eq!(bench.run(volume, read(20, 1)), Ok(Some(data(5, 1))));
     assert_eq!(bench.run(volume, Op::Flush), Ok(None));
 }
+
+/// Goal: after a flush that the drive failed no later one is confirmed: what the cache had may be lost, and the host was told nothing
+/// else about it.
+#[test]
+fn failed_flush_is_not_made_up_for() {
+    let mut drive = Drive::new("S0", 32);
+    drive.geometry.is_volatile = true;
+    let mut bench = Bench::new(drive);
+    let volume = bench.create(1, 1024);
+    bench.run(volume, write(0, data(1, 32))).expect("written");
+    bench.drive.drive.faults.fails_once_after = Some((0, MediaError::WriteFault));
+    assert_eq!(bench.run(volume, Op::Flush), Err(MediaError::WriteFault));
+    assert_eq!(bench.run(volume, Op::Flush), Err(MediaError::ReadOnly));
+}

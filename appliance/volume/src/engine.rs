@@ -383,7 +383,7 @@ impl<D: BlockDevice> Engine<D> {
     /// Makes durable what has completed.
     ///
     /// # Errors
-    /// If the drive fails; then it is unknown what is durable.
+    /// If a drive fails, or the pool is frozen because one did: then it is unknown what is durable.
     pub async fn flush(&self) -> Result<(), EngineError> {
         if !self.is_volatile {
             return Ok(());
